@@ -1,0 +1,247 @@
+// Package storage holds the records that Sealpost keeps and the errors its
+// engines answer with. The engines are storage/postgres and storage/sqlite;
+// storage/storagetest is the contract both prove.
+//
+// What the engines guarantee:
+//
+//   - Single use is one conditional statement: of any number of racing callers
+//     exactly one wins.
+//   - Time is an argument. No query reads the database's clock, and every
+//     expiry is decided in the query.
+//   - Nothing stored can log anyone in: sessions and grants are kept under the
+//     hash of the value the browser or client holds, links and codes are
+//     proven by a MAC under a secret the database does not have.
+//
+// All identifiers are base64url text. Times are kept to the microsecond, in
+// UTC; the zero time means "not yet" and is stored as NULL.
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNotFound means that no row satisfies every condition of the call.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict means that the row exists already, or that a single-use
+	// value was used before.
+	ErrConflict = errors.New("already there")
+	// ErrRefused means that the person may not sign in: the user is disabled,
+	// or does not exist and may not be created.
+	ErrRefused = errors.New("refused")
+)
+
+// LimitError says that a counter of StartAttempt was full and nothing was
+// written but the count.
+type LimitError struct {
+	Key        string        // the counter that was full
+	RetryAfter time.Duration // until its window ends; positive
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("limit reached; retry after %s", e.RetryAfter.Round(time.Second))
+}
+
+// User is a person, known by one proven address.
+type User struct {
+	ID          string   // the OIDC subject: random, stable, never derived from the address
+	Key         string   // identity key of the address; unique
+	Email       string   // delivery form of the address
+	Name        string   // display name, may be empty
+	Locale      string   // BCP 47, may be empty
+	Groups      []string // sorted
+	CreatedAt   time.Time
+	UpdatedAt   time.Time // when a claim last changed
+	LastLoginAt time.Time
+	DisabledAt  time.Time
+}
+
+// Session is one browser signed in. It is live while EndedAt is zero and both
+// ExpiresAt and IdleAt lie ahead.
+type Session struct {
+	ID        string // hash of the cookie's random part; the "sid" claim
+	UserID    string
+	AuthTime  time.Time // when the link was last proven
+	CreatedAt time.Time
+	SeenAt    time.Time
+	ExpiresAt time.Time
+	IdleAt    time.Time
+	EndedAt   time.Time
+	Browser   string // "Firefox on Linux", for people
+	Network   string // address prefix, for people
+}
+
+// Login is a live session with its user.
+type Login struct {
+	Session Session
+	User    User
+}
+
+// Attempt is one mailed link.
+type Attempt struct {
+	ID         string // random; in the link beside its MAC, never public
+	Txn        string // random; the attempts of one browser for one request share it
+	Browser    string // hash of the cookie of the browser that asked; empty: any browser may confirm
+	Request    string // sealed authorization request, empty when no relying party waits
+	ClientID   string
+	ClientName string // as shown to the person
+	Key        string // identity key of the address
+	Email      string // delivery form as typed; mail for an existing user goes to the user's own
+	Locale     string // language of pages and mail
+	Agent      string // "Firefox on Linux": the browser that asked
+	Network    string // about where from
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+
+	UsedAt       time.Time // completed
+	SupersededAt time.Time // a newer link of the same Txn was asked for
+	ClosedAt     time.Time // "This wasn't me": no code is shown or taken any more
+	CancelledAt  time.Time // given up by the browser that asked
+	CodeShownAt  time.Time // the code for another browser was shown
+	Tries        int       // codes typed so far
+	SessionID    string    // what completing it gave
+}
+
+// MaxTries is how many codes may be typed for one attempt; the last wrong one
+// burns the attempt, its link included.
+const MaxTries = 5
+
+// State says what an attempt is good for.
+type State string
+
+// States of an attempt, in the order in which they are decided.
+const (
+	StateUsed       State = "used"
+	StateCancelled  State = "cancelled"  // given up, or burned by wrong codes
+	StateSuperseded State = "superseded" // a newer link was sent
+	StateExpired    State = "expired"
+	StateLive       State = "live"
+)
+
+// State of the attempt at now. The engines decide the same in their queries.
+func (a Attempt) State(now time.Time) State {
+	switch {
+	case !a.UsedAt.IsZero():
+		return StateUsed
+	case !a.CancelledAt.IsZero() || a.Tries >= MaxTries:
+		return StateCancelled
+	case !a.SupersededAt.IsZero():
+		return StateSuperseded
+	case !a.ExpiresAt.After(now):
+		return StateExpired
+	}
+	return StateLive
+}
+
+// Limit is one counter to be counted: at most Max in any window, which starts
+// with the first count and lasts Window.
+type Limit struct {
+	Key    string
+	Max    int
+	Window time.Duration
+}
+
+// Completion asks for an attempt to be used, once, and for a session.
+type Completion struct {
+	AttemptID string
+	// ByCode is set when the proof is the typed code: the attempt must not be
+	// closed, its code must have been shown, and a try must have been spent
+	// (TryCode). Otherwise the proof is the link and fewer than MaxTries codes
+	// may have been typed.
+	ByCode bool
+	// Session is inserted with the user's id filled in, unless Current is a
+	// live session of the same user: that one keeps its id and gets the new
+	// AuthTime, SeenAt and IdleAt. A live Current of another user is ended.
+	Session Session
+	Current string
+	// UserID is the id of the user to be created when the address is unknown
+	// and Signup is set. Without Signup an unknown address is ErrRefused.
+	UserID string
+	Signup bool
+}
+
+// Mail is one queued message. It holds no address and no token: both come from
+// the attempt when the message is rendered, with the secret the database does
+// not have.
+type Mail struct {
+	ID        string // random; the Message-ID's left part
+	AttemptID string
+	CreatedAt time.Time
+	NextAt    time.Time // earliest time of the next try
+	NotAfter  time.Time // when the link has expired there is nothing left to send
+	Tries     int
+}
+
+// QueuedMail is a message that ClaimMail has leased, with what it takes to
+// render it. User is the zero User when the address is not known yet.
+type QueuedMail struct {
+	Mail    Mail
+	Attempt Attempt
+	User    User
+}
+
+// MailState is how a message ended, or that it did not.
+type MailState string
+
+// States of a queued message.
+const (
+	MailQueued  MailState = "queued"  // waiting for NextAt
+	MailSent    MailState = "sent"    // accepted by the mail server
+	MailRefused MailState = "refused" // access rules: never sent
+	MailFailed  MailState = "failed"  // refused by the mail server for good
+	MailExpired MailState = "expired" // the link expired first
+)
+
+// MailOutcome is what became of one try. With State MailQueued the message is
+// tried again at NextAt.
+type MailOutcome struct {
+	ID     string
+	State  MailState
+	NextAt time.Time
+	Detail string // reply code and stage, never an address
+}
+
+// Grant is what redeeming one authorization code gave. It is keyed by the
+// hash of the code's random part, so a code can be redeemed once.
+type Grant struct {
+	ID        string
+	ClientID  string
+	UserID    string
+	SessionID string
+	Scopes    []string
+	AuthTime  time.Time
+	CreatedAt time.Time
+	// ExpiresAt is when the row may go: after the last token it can be asked about.
+	ExpiresAt time.Time
+	// Refresh is the generation of the refresh token that is good now;
+	// 0: no refresh token was given.
+	Refresh       int
+	RefreshIdleAt time.Time
+	RefreshEndsAt time.Time
+	// Offline grants outlive their session (OIDC Core §11).
+	Offline   bool
+	RevokedAt time.Time
+}
+
+// Consent is what a user allowed a client.
+type Consent struct {
+	UserID   string
+	ClientID string
+	Scopes   []string
+	At       time.Time
+}
+
+// SigningKey is one private key, sealed. Algorithm and Generation are unique
+// together, so that replicas that start at once agree on one key.
+type SigningKey struct {
+	ID         string // the JWKS "kid"
+	Algorithm  string // "RS256", "ES256"
+	Generation int
+	Sealed     []byte
+	CreatedAt  time.Time
+	SignsAt    time.Time // may sign from here on
+	RetiredAt  time.Time // signs no more
+}
