@@ -1,0 +1,144 @@
+package keys
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// ErrSealed means that a sealed value was not sealed under this secret and
+// purpose, or was changed since.
+var ErrSealed = errors.New("not sealed under this secret")
+
+// secretSize is the length of the master secret in bytes.
+const secretSize = 32
+
+var b64 = base64.RawURLEncoding.Strict()
+
+// Secret is the operator's master secret. Every use of it has a purpose, and
+// every purpose a key of its own (HKDF, RFC 5869), so that a value made for
+// one purpose is worth nothing for another. A Secret does not print.
+type Secret struct {
+	master  []byte
+	derived *sync.Map // purpose → *derivedKey
+}
+
+type derivedKey struct {
+	mac  []byte
+	aead cipher.AEAD
+}
+
+// ParseSecret reads 32 bytes in base64, standard or URL alphabet, padded or not.
+func ParseSecret(s string) (Secret, error) {
+	s = strings.TrimRight(strings.TrimSpace(s), "=")
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(s)
+	master, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return Secret{}, errors.New("secret is not base64; make one with: sealpost secret")
+	}
+	if len(master) != secretSize {
+		return Secret{}, fmt.Errorf("secret has %d bytes, wants %d; make one with: sealpost secret", len(master), secretSize)
+	}
+	return Secret{master: master, derived: &sync.Map{}}, nil
+}
+
+// NewSecret makes a secret in the form ParseSecret reads.
+func NewSecret() string { return base64.StdEncoding.EncodeToString(Random(secretSize)) }
+
+// String keeps the secret out of logs and messages.
+func (Secret) String() string { return "[secret]" }
+
+// GoString keeps the secret out of %#v.
+func (Secret) GoString() string { return "[secret]" }
+
+// MarshalText keeps the secret out of JSON and slog.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// MAC proves that parts were put together by a holder of the secret, for this
+// purpose: 32 bytes of HMAC-SHA256. Each part is bound with its length.
+func (s Secret) MAC(purpose string, parts ...[]byte) []byte {
+	h := hmac.New(sha256.New, s.key(purpose).mac)
+	var size [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(size[:], uint64(len(p)))
+		h.Write(size[:])
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+// Seal encrypts and authenticates plain with AES-256-GCM under the key of the
+// purpose; the result is base64url text.
+func (s Secret) Seal(purpose string, plain []byte) string {
+	aead := s.key(purpose).aead
+	out := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	rand.Read(out)
+	return b64.EncodeToString(aead.Seal(out, out, plain, nil))
+}
+
+// Open undoes Seal: ErrSealed for anything that Seal did not make for the same
+// purpose.
+func (s Secret) Open(purpose, sealed string) ([]byte, error) {
+	aead := s.key(purpose).aead
+	in, err := b64.DecodeString(sealed)
+	if err != nil || len(in) < aead.NonceSize()+aead.Overhead() {
+		return nil, ErrSealed
+	}
+	plain, err := aead.Open(nil, in[:aead.NonceSize()], in[aead.NonceSize():], nil)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return plain, nil
+}
+
+func (s Secret) key(purpose string) *derivedKey {
+	if k, ok := s.derived.Load(purpose); ok {
+		return k.(*derivedKey)
+	}
+	derive := func(use string) []byte {
+		k, err := hkdf.Key(sha256.New, s.master, nil, "sealpost/1/"+use+"/"+purpose, 32)
+		if err != nil {
+			panic(err) // only for lengths HKDF cannot give
+		}
+		return k
+	}
+	block, err := aes.NewCipher(derive("seal"))
+	if err != nil {
+		panic(err) // only for key lengths AES does not have
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // only for ciphers of another block size
+	}
+	k, _ := s.derived.LoadOrStore(purpose, &derivedKey{mac: derive("mac"), aead: aead})
+	return k.(*derivedKey)
+}
+
+// Random gives n bytes that nobody can guess.
+func Random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// Token gives 32 random bytes in base64url: 43 characters.
+func Token() string { return b64.EncodeToString(Random(32)) }
+
+// ID gives 16 random bytes in base64url: 22 characters.
+func ID() string { return b64.EncodeToString(Random(16)) }
+
+// Hash names a secret value without telling it: the first 16 bytes of its
+// SHA-256 in base64url, 22 characters.
+func Hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return b64.EncodeToString(sum[:16])
+}
