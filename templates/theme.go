@@ -1,0 +1,104 @@
+package templates
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// defaultAccent colours an instance that chose none.
+const defaultAccent = "#3355ff"
+
+// The surfaces text stands on; style.css and the mail use the same.
+var (
+	lightSurface = rgb{0xff, 0xff, 0xff}
+	darkSurface  = rgb{0x1c, 0x1e, 0x24}
+	ink          = rgb{0x14, 0x16, 0x1a}
+)
+
+// theme is the accent colour and the colours that go with it, all of them
+// legible whatever the operator chose (WCAG 2.2 §1.4.3).
+type theme struct {
+	Accent    string // fills buttons
+	OnAccent  string // text on Accent
+	InkLight  string // the accent as text on the light surface
+	InkDark   string // the accent as text on the dark surface
+	EdgeLight string // outlines Accent where it is close to the light surface
+	EdgeDark  string
+}
+
+func newTheme(accent string) (theme, error) {
+	if accent == "" {
+		accent = defaultAccent
+	}
+	c, err := parseColour(accent)
+	if err != nil {
+		return theme{}, err
+	}
+	on := lightSurface
+	if contrast(c, on) < 4.5 && contrast(c, ink) > contrast(c, on) {
+		on = ink
+	}
+	return theme{
+		Accent:    c.String(),
+		OnAccent:  on.String(),
+		InkLight:  c.until(rgb{}, lightSurface, 4.6).String(),
+		InkDark:   c.until(rgb{255, 255, 255}, darkSurface, 4.6).String(),
+		EdgeLight: c.until(rgb{}, lightSurface, 3).String(),
+		EdgeDark:  c.until(rgb{255, 255, 255}, darkSurface, 3).String(),
+	}, nil
+}
+
+func (t theme) css() []byte {
+	return fmt.Appendf(nil, `:root{--accent:%s;--on-accent:%s;--accent-ink:%s;--accent-edge:%s}
+@media(prefers-color-scheme:dark){:root{--accent-ink:%s;--accent-edge:%s}}
+`, t.Accent, t.OnAccent, t.InkLight, t.EdgeLight, t.InkDark, t.EdgeDark)
+}
+
+type rgb [3]uint8
+
+func parseColour(s string) (rgb, error) {
+	var c rgb
+	hex := strings.TrimPrefix(s, "#")
+	if len(hex) == 3 {
+		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	}
+	if len(hex) != 6 || !strings.HasPrefix(s, "#") {
+		return c, fmt.Errorf("accent %q: want a colour like %q", s, defaultAccent)
+	}
+	if _, err := fmt.Sscanf(hex, "%02x%02x%02x", &c[0], &c[1], &c[2]); err != nil {
+		return c, fmt.Errorf("accent %q: want a colour like %q", s, defaultAccent)
+	}
+	return c, nil
+}
+
+func (c rgb) String() string { return fmt.Sprintf("#%02x%02x%02x", c[0], c[1], c[2]) }
+
+// until mixes c with the colour toward, as little as gives the contrast wanted
+// on a surface.
+func (c rgb) until(toward, surface rgb, want float64) rgb {
+	mixed := c
+	for part := 0.0; contrast(mixed, surface) < want && part < 1; part += 0.02 {
+		for i := range mixed {
+			mixed[i] = uint8(math.Round(float64(c[i])*(1-part) + float64(toward[i])*part))
+		}
+	}
+	return mixed
+}
+
+// contrast is the contrast ratio of WCAG 2.2.
+func contrast(a, b rgb) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+func luminance(c rgb) float64 {
+	linear := func(v uint8) float64 {
+		s := float64(v) / 255
+		if s <= 0.04045 {
+			return s / 12.92
+		}
+		return math.Pow((s+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(c[0]) + 0.7152*linear(c[1]) + 0.0722*linear(c[2])
+}

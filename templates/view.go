@@ -1,0 +1,146 @@
+package templates
+
+import (
+	"fmt"
+	"html/template"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// view is what a page template sees: the page, the words, and how to show
+// what came from outside.
+type view struct {
+	words
+	t      *Templates
+	host   string
+	Page   Page
+	Name   string
+	Typing bool // someone without JavaScript types a code: the page must not reload
+}
+
+func (v view) Brand() string   { return v.t.brand.Name }
+func (v view) Support() string { return v.t.brand.SupportURL }
+func (v view) Host() string    { return v.host }
+
+// Asset is the address of a static file, "" when there is none of that name.
+func (v view) Asset(name string) string {
+	a, ok := v.t.assets[name]
+	if !ok {
+		return ""
+	}
+	return a.url(name)
+}
+
+// Client is the relying party of the page, zero on a page that has none.
+func (v view) Client() Client {
+	if f := reflect.ValueOf(v.Page).FieldByName("Client"); f.IsValid() {
+		return f.Interface().(Client)
+	}
+	return Client{}
+}
+
+// App is the name of that relying party, "" when there is none.
+func (v view) App() string { return appName(v.Client()) }
+
+func appName(c Client) string {
+	if name := SafeName(c.Name); name != "" {
+		return name
+	}
+	if u, err := url.Parse(c.URI); err == nil {
+		return SafeName(u.Host)
+	}
+	return ""
+}
+
+// Safe is [SafeName].
+func (v view) Safe(name string) string { return SafeName(name) }
+
+// Monogram stands in for the logo of a name.
+func (v view) Monogram(name string) string { return monogram(name) }
+
+// Web is an address to link to, "" unless it is http or https.
+func (v view) Web(address string) string {
+	if hasScheme(address, "https", "http") {
+		return address
+	}
+	return ""
+}
+
+// Target is an address a client registered, to go or post to: of the web, or
+// of an app by a scheme with a dot in it (RFC 8252 §7.1). Any other, such as
+// javascript:, is refused.
+func (v view) Target(address string) (template.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, ".")) {
+		return "", fmt.Errorf("refuse to link to an address of this scheme")
+	}
+	return template.URL(address), nil
+}
+
+// Field is a hidden field of a form.
+type Field struct{ Name, Value string }
+
+// Fields are the values of a form in a fixed order.
+func (v view) Fields(values url.Values) []Field {
+	var fields []Field
+	for name, list := range values {
+		for _, value := range list {
+			fields = append(fields, Field{name, value})
+		}
+	}
+	slices.SortStableFunc(fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
+	return fields
+}
+
+// Seconds is a duration for the script, rounded up.
+func (v view) Seconds(d time.Duration) int { return ceil(d, time.Second) }
+
+// Clock is a countdown: "4:05", which the script makes run.
+func (v view) Clock(d time.Duration) template.HTML {
+	s := ceil(d, time.Second)
+	return template.HTML(fmt.Sprintf(`<span role="timer" data-countdown="%d">%d:%02d</span>`, s, s/60, s%60))
+}
+
+// Refresh is the attribute that reloads a waiting page without JavaScript. It
+// names the page: reloading the answer to a POST would lose it.
+func (v view) Refresh(wait string) template.HTMLAttr {
+	return template.HTMLAttr(`content="5;url=/login?wait=` + url.QueryEscape(wait) + `"`)
+}
+
+// Ago says how long before now something happened.
+func (v view) Ago(then, now time.Time) (string, error) {
+	switch d := now.Sub(then); {
+	case d < time.Minute:
+		return v.T("when.now")
+	case d < 2*time.Hour:
+		return v.T("when.minutes", "Count", int(d/time.Minute))
+	default:
+		return v.T("when.hours", "Count", int(d/time.Hour))
+	}
+}
+
+// scopes are the scopes that have words of their own.
+var scopes = []string{"openid", "email", "profile", "groups", "phone", "address", "offline_access"}
+
+// Scope says what a scope gives.
+func (v view) Scope(scope string) (template.HTML, error) {
+	if slices.Contains(scopes, scope) {
+		return v.H("scope." + scope)
+	}
+	return v.H("scope.custom", "Scope", SafeName(scope))
+}
+
+// failures are the errors that have words of their own; any other is the
+// fault of the app.
+var failures = []string{"server_error", "temporarily_unavailable", "access_denied", "not_found", "expired"}
+
+// Failure is the part of the catalogue that tells of an error.
+func (v view) Failure(code string) string {
+	if slices.Contains(failures, code) {
+		return code
+	}
+	return "app"
+}
