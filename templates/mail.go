@@ -58,45 +58,49 @@ func (v mailView) Place() string {
 
 func (v mailView) Subject() (string, error) { return v.T("mail.subject", "App", v.Place()) }
 
-// Theme colours the mail. The values are ours: parsed and printed again.
-func (v mailView) Theme() map[string]template.CSS {
-	th := v.t.theme
-	return map[string]template.CSS{
-		"Accent": template.CSS(th.Accent), "OnAccent": template.CSS(th.OnAccent), "Edge": template.CSS(th.EdgeLight),
-		"Ink": template.CSS(th.InkLight), "InkDark": template.CSS(th.InkDark), "EdgeDark": template.CSS(th.EdgeDark),
-	}
+func (v mailView) Theme() theme { return v.t.theme }
+
+func (v mailView) Monogram() string { return monogram(v.Brand()) }
+func (v mailView) Support() string  { return v.t.brand.SupportURL }
+
+// Filler follows the preheader, so that an inbox doesn't show what comes
+// after it.
+func (v mailView) Filler() template.HTML {
+	return template.HTML(strings.Repeat("&#847;&zwnj;&nbsp;", 60))
 }
 
 // Fact is a line about who asked.
 type Fact struct{ Label, Value string }
 
-// Facts tell who asked, so that a link nobody asked for is recognised.
+// Facts tell who asked and when, so that a link nobody asked for is
+// recognised.
 func (v mailView) Facts() ([]Fact, error) {
+	asked, err := v.At(v.Mail.Asked)
+	if err != nil {
+		return nil, err
+	}
+	expires, err := v.At(v.Mail.Expires)
+	if err != nil {
+		return nil, err
+	}
 	var facts []Fact
-	for _, f := range []struct{ key, value string }{
+	for _, f := range []Fact{
 		{"fact.app", v.App()},
 		{"fact.address", v.Mail.To},
 		{"fact.browser", SafeName(v.Mail.Browser)},
 		{"fact.network", SafeName(v.Mail.Network)},
+		{"fact.time", asked},
+		{"fact.expires", expires},
 	} {
-		if f.value == "" {
+		if f.Value == "" {
 			continue
 		}
-		label, err := v.T(f.key)
-		if err != nil {
+		if f.Label, err = v.T(f.Label); err != nil {
 			return nil, err
 		}
-		facts = append(facts, Fact{label, f.value})
+		facts = append(facts, f)
 	}
-	if v.Mail.Asked.IsZero() {
-		return facts, nil
-	}
-	label, err := v.T("fact.time")
-	if err != nil {
-		return nil, err
-	}
-	at, err := v.At(v.Mail.Asked)
-	return append(facts, Fact{label, at}), err
+	return facts, nil
 }
 
 // At is a date and time in UTC, as nobody knows the reader's zone.
@@ -137,7 +141,7 @@ func wrap(text, link string) string {
 					column++
 				}
 			}
-			for ; n > width; n -= width { // an address may be longer than a line
+			for ; n > width && !strings.Contains(word, "://"); n -= width { // an address may be longer than a line
 				runes := []rune(word)
 				b.WriteString(string(runes[:width]) + "\n")
 				word = string(runes[width:])

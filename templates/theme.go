@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"strings"
@@ -19,7 +20,7 @@ var (
 // theme is the accent colour and the colours that go with it, all of them
 // legible whatever the operator chose (WCAG 2.2 §1.4.3).
 type theme struct {
-	Accent    string // fills buttons
+	Accent    string // fills buttons; shifted where no text would be legible on it
 	OnAccent  string // text on Accent
 	InkLight  string // the accent as text on the light surface
 	InkDark   string // the accent as text on the dark surface
@@ -35,17 +36,19 @@ func newTheme(accent string) (theme, error) {
 	if err != nil {
 		return theme{}, err
 	}
-	on := lightSurface
-	if contrast(c, on) < 4.5 && contrast(c, ink) > contrast(c, on) {
-		on = ink
+	black, white := rgb{}, rgb{255, 255, 255}
+	on, away := white, black
+	if contrast(c, white) < 4.5 && contrast(c, ink) > contrast(c, white) {
+		on, away = ink, white
 	}
+	c = c.until(away, on, 4.5)
 	return theme{
 		Accent:    c.String(),
 		OnAccent:  on.String(),
-		InkLight:  c.until(rgb{}, lightSurface, 4.6).String(),
-		InkDark:   c.until(rgb{255, 255, 255}, darkSurface, 4.6).String(),
-		EdgeLight: c.until(rgb{}, lightSurface, 3).String(),
-		EdgeDark:  c.until(rgb{255, 255, 255}, darkSurface, 3).String(),
+		InkLight:  c.until(black, lightSurface, 4.6).String(),
+		InkDark:   c.until(white, darkSurface, 5.5).String(),
+		EdgeLight: c.until(black, lightSurface, 3).String(),
+		EdgeDark:  c.until(white, darkSurface, 3).String(),
 	}, nil
 }
 
@@ -58,18 +61,15 @@ func (t theme) css() []byte {
 type rgb [3]uint8
 
 func parseColour(s string) (rgb, error) {
-	var c rgb
-	hex := strings.TrimPrefix(s, "#")
-	if len(hex) == 3 {
-		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	digits, ok := strings.CutPrefix(s, "#")
+	if len(digits) == 3 {
+		digits = string([]byte{digits[0], digits[0], digits[1], digits[1], digits[2], digits[2]})
 	}
-	if len(hex) != 6 || !strings.HasPrefix(s, "#") {
-		return c, fmt.Errorf("accent %q: want a colour like %q", s, defaultAccent)
+	c, err := hex.DecodeString(digits)
+	if err != nil || !ok || len(c) != 3 {
+		return rgb{}, fmt.Errorf("accent %q: want a colour like %q", s, defaultAccent)
 	}
-	if _, err := fmt.Sscanf(hex, "%02x%02x%02x", &c[0], &c[1], &c[2]); err != nil {
-		return c, fmt.Errorf("accent %q: want a colour like %q", s, defaultAccent)
-	}
-	return c, nil
+	return rgb(c), nil
 }
 
 func (c rgb) String() string { return fmt.Sprintf("#%02x%02x%02x", c[0], c[1], c[2]) }

@@ -69,12 +69,13 @@ func (v view) Web(address string) string {
 	return ""
 }
 
-// Target is an address a client registered, to go or post to: of the web, or
-// of an app by a scheme with a dot in it (RFC 8252 §7.1). Any other, such as
-// javascript:, is refused.
+// Target is an address to go or post to: a path of ours, or what a client
+// registered, of the web or of an app by a scheme with a dot in it
+// (RFC 8252 §7.1). Any other, such as javascript:, is refused.
 func (v view) Target(address string) (template.URL, error) {
 	u, err := url.Parse(address)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, ".")) {
+	ours := err == nil && u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/")
+	if err != nil || !ours && u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, ".") {
 		return "", fmt.Errorf("refuse to link to an address of this scheme")
 	}
 	return template.URL(address), nil
@@ -95,13 +96,12 @@ func (v view) Fields(values url.Values) []Field {
 	return fields
 }
 
-// Seconds is a duration for the script, rounded up.
-func (v view) Seconds(d time.Duration) int { return ceil(d, time.Second) }
-
-// Clock is a countdown: "4:05", which the script makes run.
-func (v view) Clock(d time.Duration) template.HTML {
+// Clock is a countdown: "4:05". The script makes it run, and acts at its end
+// by its purpose, "resend" or "expires".
+func (v view) Clock(d time.Duration, purpose string) template.HTML {
 	s := ceil(d, time.Second)
-	return template.HTML(fmt.Sprintf(`<span role="timer" data-countdown="%d">%d:%02d</span>`, s, s/60, s%60))
+	return template.HTML(fmt.Sprintf(`<span role="timer" data-countdown="%s" data-seconds="%d">%d:%02d</span>`,
+		template.HTMLEscapeString(purpose), s, s/60, s%60))
 }
 
 // Refresh is the attribute that reloads a waiting page without JavaScript. It

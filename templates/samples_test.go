@@ -1,0 +1,82 @@
+package templates
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// sample is a page in one of its states.
+type sample struct {
+	name string
+	page Page
+	path string // "" is /login
+}
+
+var (
+	noon     = time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+	intranet = Client{Name: "Intranet", URI: "https://app.example.com", PolicyURI: "https://app.example.com/privacy", TosURI: "https://app.example.com/terms"}
+	longApp  = Client{Name: "The Department of Extraordinarily Long Application Names and Donaudampfschifffahrtsgesellschaft"}
+	ada      = "ada@example.com"
+	longMail = "wolfgang.amadeus.theophilus.mozart+newsletter-subscriptions@musikverein.donaudampfschifffahrt.example.org"
+	token    = "dG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4tdG9"
+)
+
+// samples are all the pages in all of their states, as said of client and
+// email.
+func samples(client Client, email string) []sample {
+	return []sample{
+		{"login", Login{Client: client, Request: "handle", Email: ""}, ""},
+		{"login-invalid", Login{Client: client, Request: "handle", Email: email + "@", Error: "invalid-email"}, ""},
+		{"login-alone", Login{}, ""},
+		{"sent", Sent{Client: client, Wait: "wait", Email: email, ResendIn: 28 * time.Second, ExpiresIn: 15 * time.Minute, MailboxName: "Gmail", MailboxURL: "https://mail.google.com/mail/u/0/#search/newer_than%3A1h", Cancel: true}, ""},
+		{"sent-plain", Sent{Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute}, ""},
+		{"sent-wrong-code", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 12 * time.Minute, Error: "wrong-code", Cancel: true}, ""},
+		{"sent-no-code", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 12 * time.Minute, Error: "no-code", Cancel: true}, ""},
+		{"sent-typing", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 12 * time.Minute, Cancel: true}, "/login?wait=wait&code="},
+		{"other-browser", OtherBrowser{Client: client, Token: token, Email: email, Browser: "Chrome on Linux", Network: "203.0.113.0/24", Asked: noon.Add(-2 * time.Minute), Now: noon}, ""},
+		{"other-browser-now", OtherBrowser{Token: token, Email: email, Asked: noon, Now: noon}, ""},
+		{"other-browser-hours", OtherBrowser{Token: token, Email: email, Asked: noon.Add(-3 * time.Hour), Now: noon}, ""},
+		{"code", Code{Client: client, Code: "042917", Browser: "Chrome on Linux", Token: token, Email: email}, ""},
+		{"code-plain", Code{Code: "042917", Token: token}, ""},
+		{"confirm", Confirm{Client: client, Token: token, Email: email, SignedInAs: "grace@example.com"}, ""},
+		{"confirm-alone", Confirm{Token: token, Email: email}, ""},
+		{"confirm-auto", Confirm{Client: client, Token: token, Email: email, Auto: true}, ""},
+		{"signed-in", SignedIn{Client: client, Email: email, ContinueURL: "/authorize/resume?request=handle"}, ""},
+		{"signed-in-elsewhere", SignedIn{Email: email, Elsewhere: true}, ""},
+		{"expired", Expired{Client: client, Token: token, Email: email, Resend: true}, ""},
+		{"expired-done", Expired{}, ""},
+		{"used", Used{Client: client, Wait: "wait", Resend: true}, ""},
+		{"used-done", Used{Client: client}, ""},
+		{"superseded", Superseded{Client: client, Token: token, Resend: true}, ""},
+		{"superseded-done", Superseded{}, ""},
+		{"cancelled", Cancelled{Client: client, Wait: "wait", Resend: true}, ""},
+		{"cancelled-done", Cancelled{Client: client}, ""},
+		{"unknown", Unknown{}, ""},
+		{"limited", Limited{Client: client, RetryAfter: 7*time.Minute + time.Second}, ""},
+		{"limited-seconds", Limited{RetryAfter: 40 * time.Second}, ""},
+		{"limited-hours", Limited{RetryAfter: 4 * time.Hour}, ""},
+		{"consent", Consent{Client: client, Request: "handle", Email: email, Scopes: append([]string{"tickets:read"}, scopes...), Token: "token"}, "/authorize/resume"},
+		{"select-account", SelectAccount{Client: client, Request: "handle", Email: email}, ""},
+		{"logout", Logout{Client: client, Email: email, Params: url.Values{"state": {"xyz"}, "client_id": {"intranet"}}}, "/logout"},
+		{"logged-out", LoggedOut{Client: client, ContinueURL: "https://app.example.com/bye"}, "/logout"},
+		{"logged-out-alone", LoggedOut{ContinueURL: "com.example.app:/bye"}, "/logout"},
+		{"error", Error{Code: "invalid_request", Description: "The redirect_uri is not registered for this client.", RequestID: "4f2c9a"}, "/authorize"},
+		{"error-server", Error{Code: "server_error"}, ""},
+		{"error-unavailable", Error{Code: "temporarily_unavailable", RequestID: "4f2c9a"}, ""},
+		{"error-denied", Error{Code: "access_denied", Description: "This address may not sign in here."}, ""},
+		{"error-not-found", Error{Code: "not_found"}, "/nowhere"},
+		{"form-post", FormPost{Action: "https://app.example.com/callback", Params: url.Values{"code": {"c"}, "state": {"s"}}}, "/authorize"},
+	}
+}
+
+// mails are the mail in its states.
+func mails() map[string]LoginMail {
+	link := "https://login.example.com/login?token=" + token
+	return map[string]LoginMail{
+		"mail": {Client: intranet, To: ada, Link: link, Browser: "Chrome on Linux", Network: "203.0.113.0/24", Locale: "en", Asked: noon, Expires: noon.Add(15 * time.Minute)},
+		"mail-long": {Client: longApp, To: strings.Repeat("wolfgang.", 6) + longMail, Link: link, Browser: "Chrome on Linux", Network: "2001:db8:1234:5678::/64",
+			Locale: "en", Asked: noon, Expires: noon.Add(4 * time.Hour)},
+		"mail-plain": {To: ada, Link: link, Asked: noon, Expires: noon.Add(45 * time.Second)},
+	}
+}
