@@ -57,17 +57,7 @@ func TestScreenshots(t *testing.T) {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	defer stop()
-	browser, stop := chromedp.NewContext(allocator)
-	defer stop()
-	browser, stop = context.WithTimeout(browser, 5*time.Minute)
-	defer stop()
-	if err := chromedp.Do(browser); err != nil { // starts it
-		t.Fatal(err)
-	}
+	browser := chromium(t)
 
 	for name := range shown {
 		if !wanted(name) {
@@ -103,6 +93,23 @@ func TestScreenshots(t *testing.T) {
 			}
 		}
 	}
+}
+
+// chromium starts a browser for the length of a test.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	browser, stop := chromedp.NewContext(allocator)
+	t.Cleanup(stop)
+	browser, stop = context.WithTimeout(browser, 5*time.Minute)
+	t.Cleanup(stop)
+	if err := chromedp.Do(browser); err != nil { // starts it
+		t.Fatal(err)
+	}
+	return browser
 }
 
 func wanted(name string) bool {
