@@ -1,0 +1,314 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
+)
+
+// authorize is the authorization endpoint (RFC 6749 §3.1, OIDC Core §3.1.2).
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	t, err := p.target(r.Context(), form)
+	if err != nil {
+		return err
+	}
+	p.cfg.Log(r.Context(), slog.String("client_id", t.client.ID))
+	// A browser sends no SameSite=Lax cookie with a POST from another site. As
+	// a GET the request comes with its cookies, so that a session is seen.
+	if r.Method == http.MethodPost && r.Header.Get("Cookie") == "" && len(form.Encode()) < 6<<10 {
+		redirect(w, p.cfg.Issuer+pathAuthorize+"?"+form.Encode())
+		return nil
+	}
+	now := p.cfg.Now()
+	q, refused := parseRequest(form, t, now)
+	if refused == nil && q.idTokenHint != "" {
+		refused = p.takeHint(&q, t.client)
+	}
+	if refused != nil {
+		p.fail(w, r, t, refused)
+		return nil
+	}
+	login, err := p.session(w, r)
+	if err != nil {
+		return err
+	}
+	return p.proceed(w, r, q, t, login)
+}
+
+// readForm gives the parameters of a browser request: of the query for GET, of
+// the body alone for POST.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if r.Method != http.MethodPost {
+		if len(r.URL.RawQuery) > maxForm {
+			return nil, &Error{Code: invalidRequest, Description: "the request is too long"}
+		}
+		form, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return nil, &Error{Code: invalidRequest, Description: "the query is malformed", Err: err}
+		}
+		return form, nil
+	}
+	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media != "application/x-www-form-urlencoded" {
+		return nil, &Error{Code: invalidRequest, Description: "the body must be application/x-www-form-urlencoded"}
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return nil, &Error{Code: invalidRequest, Description: "the body is malformed or too long", Err: err}
+	}
+	return r.PostForm, nil
+}
+
+// target proves client and redirect URI; until then errors are pages.
+func (p *Provider) target(ctx context.Context, form url.Values) (target, error) {
+	for _, name := range []string{"client_id", "redirect_uri", "state", "response_mode", "response_type"} {
+		// state and response_mode shape the answer: repeated, there is no true one to answer with.
+		if len(form[name]) > 1 {
+			return target{}, &Error{Code: invalidRequest, Description: "a parameter is repeated"}
+		}
+	}
+	id := form.Get("client_id")
+	if id == "" {
+		return target{}, &Error{Code: invalidRequest, Description: "client_id is missing"}
+	}
+	client, err := p.clients.get(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return target{}, &Error{Code: invalidClient, Description: "the application is not registered here"}
+	}
+	if err != nil {
+		return target{}, err
+	}
+	uri := form.Get("redirect_uri")
+	if uri == "" {
+		return target{}, &Error{Code: invalidRequest, Description: "redirect_uri is missing"}
+	}
+	if !matchRedirectURI(client, uri) {
+		return target{}, &Error{Code: invalidRequest, Description: "redirect_uri is not registered for this application"}
+	}
+	t := target{client: client, uri: uri}
+	if state := form.Get("state"); len(state) <= maxParam {
+		t.state = state
+	}
+	t.mode, _ = responseMode(form)
+	return t, nil
+}
+
+// takeHint takes the subject from an id_token_hint (OIDC Core §3.1.2.1): one
+// of our ID tokens, given to this client, expired or not.
+func (p *Provider) takeHint(q *request, c storage.Client) *Error {
+	hint, err := p.readIDToken(q.idTokenHint)
+	if err != nil || hint.Audience != c.ID {
+		return &Error{Code: invalidRequest, Description: "id_token_hint is not an ID token for this client", Err: err}
+	}
+	q.Subject = hint.Subject
+	return nil
+}
+
+// session gives the login of this browser, or nil when there is none.
+func (p *Provider) session(w http.ResponseWriter, r *http.Request) (*storage.Login, error) {
+	login, err := p.logins.Session(w, r)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &login, nil
+}
+
+// proceed takes a proven request as far as it can go: to login, to consent, or
+// to the answer.
+func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t target, login *storage.Login) error {
+	none := q.prompts("none")
+	if login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter ||
+		none && q.Subject != "" && q.Subject != login.User.ID {
+		if none {
+			p.fail(w, r, t, &Error{Code: loginRequired, Description: "the person has to sign in"})
+			return nil
+		}
+		return p.toLogin(w, r, q)
+	}
+	justProven := login.Session.AuthTime.UnixMicro() >= q.IssuedAt
+	if q.Subject != "" && q.Subject != login.User.ID {
+		if justProven || q.Chosen { // OIDC Core §3.1.2.1: another person than the hint names
+			p.fail(w, r, t, &Error{Code: loginRequired, Description: "somebody else than the id_token_hint names has signed in"})
+			return nil
+		}
+		return p.toLogin(w, r, q)
+	}
+	if q.prompts("select_account") && !q.Chosen && !justProven {
+		return p.toLogin(w, r, q)
+	}
+	if !p.mayUse(t.client, login.User) {
+		p.fail(w, r, t, &Error{Code: accessDenied, Description: "this person may not use this application"})
+		return nil
+	}
+	needed, err := p.needsConsent(r.Context(), q, t.client, login.User)
+	if err != nil {
+		return err
+	}
+	if needed {
+		if none {
+			p.fail(w, r, t, &Error{Code: consentRequired, Description: "the person has to allow this"})
+			return nil
+		}
+		return p.askConsent(w, r, q, t, *login)
+	}
+	code, err := p.newCode(q, *login)
+	if err != nil {
+		return err
+	}
+	p.cfg.Log(r.Context(), slog.String("user", login.User.ID), slog.String("outcome", "code"))
+	p.answer(w, r, t, url.Values{"code": {code}})
+	return nil
+}
+
+// toLogin sends the browser to sign in, with the request sealed.
+func (p *Provider) toLogin(w http.ResponseWriter, r *http.Request, q request) error {
+	q.Browser = p.logins.Browser(w, r)
+	handle, err := p.seal(q)
+	if err != nil {
+		return err
+	}
+	redirect(w, p.logins.URL(handle))
+	return nil
+}
+
+// mayUse applies the client's own allow list and groups.
+func (p *Provider) mayUse(c storage.Client, u storage.User) bool {
+	if len(c.Allow) > 0 && !p.cfg.Allowed(u.Key, c.Allow, nil) {
+		return false
+	}
+	return len(c.Groups) == 0 || slices.ContainsFunc(c.Groups, func(g string) bool { return slices.Contains(u.Groups, g) })
+}
+
+// reopen opens a handle for this browser and proves its target again: the
+// client may have changed since.
+func (p *Provider) reopen(w http.ResponseWriter, r *http.Request, handle string) (request, target, error) {
+	q, err := p.open(handle, p.logins.Browser(w, r))
+	if err != nil {
+		return request{}, target{}, err
+	}
+	client, err := p.clients.get(r.Context(), q.ClientID)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !matchRedirectURI(client, q.RedirectURI) {
+		return request{}, target{}, &Error{Code: invalidClient, Description: "the application is no longer registered here"}
+	}
+	if err != nil {
+		return request{}, target{}, err
+	}
+	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
+	return q, target{client: client, uri: q.RedirectURI, mode: q.Mode, state: q.State}, nil
+}
+
+// resume is GET /authorize/resume: the session cookie now proves the login.
+func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if refused := singleHandle(form); refused != nil {
+		return refused
+	}
+	q, t, err := p.reopen(w, r, form.Get("request"))
+	if err != nil {
+		return err
+	}
+	login, err := p.session(w, r)
+	if err != nil {
+		return err
+	}
+	return p.proceed(w, r, q, t, login)
+}
+
+// singleHandle refuses repeated parameters where a handle, which may be long,
+// is one of them.
+func singleHandle(form url.Values) *Error {
+	for _, values := range form {
+		if len(values) > 1 {
+			return &Error{Code: invalidRequest, Description: "a parameter is repeated"}
+		}
+	}
+	return nil
+}
+
+// Waiting is what login may know of a request that waits.
+type Waiting struct {
+	Client        templates.Client
+	ClientID      string
+	LoginHint     string
+	UILocales     string
+	SelectAccount bool      // the person is to choose the account
+	FreshAfter    time.Time // a login proven earlier is not enough (prompt=login, max_age); zero: any is
+}
+
+// Waiting opens a handle for the browser it is bound to.
+func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting, error) {
+	q, err := p.open(handle, browser)
+	if err != nil {
+		return Waiting{}, err
+	}
+	client, err := p.clients.get(ctx, q.ClientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Waiting{}, errNoRequest
+	}
+	if err != nil {
+		return Waiting{}, err
+	}
+	waiting := Waiting{
+		Client: display(client), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
+		SelectAccount: q.prompts("select_account") && !q.prompts("login") && !q.Chosen,
+	}
+	if q.FreshAfter != 0 {
+		waiting.FreshAfter = time.UnixMicro(q.FreshAfter)
+	}
+	return waiting, nil
+}
+
+// NoRequest says whether err means that a handle cannot be used: forged,
+// expired, or another browser's.
+func NoRequest(err error) bool { return errors.Is(err, errNoRequest) || sameRefusal(err) }
+
+func sameRefusal(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == errNoRequest.Code && e.Description == errNoRequest.Description
+}
+
+func display(c storage.Client) templates.Client {
+	return templates.Client{Name: c.Name, URI: c.ClientURI, LogoURI: c.LogoURI, PolicyURI: c.PolicyURI, TosURI: c.TosURI}
+}
+
+// Resume goes on with the request of a handle for a login that was just proven
+// or chosen in this browser.
+func (p *Provider) Resume(w http.ResponseWriter, r *http.Request, handle string, login storage.Login) {
+	p.page(func(w http.ResponseWriter, r *http.Request) error {
+		q, t, err := p.reopen(w, r, handle)
+		if err != nil {
+			return err
+		}
+		q.Chosen = true
+		return p.proceed(w, r, q, t, &login)
+	})(w, r)
+}
+
+// Deny answers the request of a handle with access_denied: the person gave up.
+func (p *Provider) Deny(w http.ResponseWriter, r *http.Request, handle string) {
+	p.page(func(w http.ResponseWriter, r *http.Request) error {
+		_, t, err := p.reopen(w, r, handle)
+		if err != nil {
+			return err
+		}
+		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person cancelled"})
+		return nil
+	})(w, r)
+}

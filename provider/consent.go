@@ -1,0 +1,89 @@
+package provider
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
+)
+
+// needsConsent says whether the person has to be asked (OIDC Core §3.1.2.4):
+// always with prompt=consent, and for clients that ask, until what they want
+// was allowed once.
+func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client, u storage.User) (bool, error) {
+	if q.Consented {
+		return false, nil
+	}
+	if q.prompts("consent") {
+		return true, nil
+	}
+	if c.Consent != "ask" {
+		return false, nil
+	}
+	given, err := p.cfg.Store.Consent(ctx, u.ID, c.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(q.Scopes, func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
+}
+
+// askConsent shows what the client wants. The form proves by a MAC that it was
+// shown to this session for this request.
+func (p *Provider) askConsent(w http.ResponseWriter, r *http.Request, q request, t target, login storage.Login) error {
+	q.Browser, q.Chosen = p.logins.Browser(w, r), true
+	handle, err := p.seal(q)
+	if err != nil {
+		return err
+	}
+	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Consent{
+		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: q.Scopes, Token: p.consentToken(handle, login),
+	})
+	return nil
+}
+
+func (p *Provider) consentToken(handle string, login storage.Login) string {
+	return base64.RawURLEncoding.EncodeToString(p.cfg.Secret.MAC("consent", []byte(handle), []byte(login.Session.ID)))
+}
+
+// resumePost is POST /authorize/resume: the answer to the consent page.
+func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if refused := singleHandle(form); refused != nil {
+		return refused
+	}
+	q, t, err := p.reopen(w, r, form.Get("request"))
+	if err != nil {
+		return err
+	}
+	login, err := p.session(w, r)
+	if err != nil {
+		return err
+	}
+	if login == nil {
+		return p.toLogin(w, r, q)
+	}
+	if subtle.ConstantTimeCompare([]byte(form.Get("token")), []byte(p.consentToken(form.Get("request"), *login))) != 1 {
+		return &Error{Code: invalidRequest, Description: "this page is out of date; go back to the application and start again"}
+	}
+	if form.Get("consent") != "allow" {
+		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person did not allow this"})
+		return nil
+	}
+	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: q.Scopes, At: p.cfg.Now()})
+	if err != nil {
+		return err
+	}
+	q.Consented = true
+	return p.proceed(w, r, q, t, login)
+}

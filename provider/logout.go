@@ -1,0 +1,127 @@
+package provider
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
+)
+
+// logoutRequest is a checked logout request (RP-Initiated Logout §2).
+type logoutRequest struct {
+	client  storage.Client // zero: none named
+	hinted  bool           // an ID token of ours names client and session
+	subject string         // of the id_token_hint
+	sid     string         // of the id_token_hint
+	uri     string         // post_logout_redirect_uri, registered by client
+	state   string
+}
+
+// logout is the end session endpoint (RP-Initiated Logout §2). Without an ID
+// token of the session that this browser has, nobody is signed out before they
+// have said so, and nobody is redirected anywhere.
+func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	q, err := p.parseLogout(r, form)
+	if err != nil {
+		return err
+	}
+	// A browser sends no SameSite=Lax cookie with a POST from another site: as
+	// a GET the request comes with it, and the session is seen.
+	if r.Method == http.MethodPost && r.Header.Get("Cookie") == "" && len(form.Encode()) < 6<<10 {
+		redirect(w, p.cfg.Issuer+pathLogout+"?"+form.Encode())
+		return nil
+	}
+	login, err := p.session(w, r)
+	if err != nil {
+		return err
+	}
+	if login == nil {
+		p.logins.ClearSession(w)
+		return p.loggedOut(w, r, q)
+	}
+	current := q.hinted && q.subject == login.User.ID && q.sid == sidOf(login.Session.ID)
+	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
+		return p.askLogout(w, r, q, form, *login)
+	}
+	if err := p.cfg.Store.EndSession(r.Context(), login.Session.ID, p.cfg.Now()); err != nil {
+		return err
+	}
+	p.logins.ClearSession(w)
+	return p.loggedOut(w, r, q)
+}
+
+// parseLogout checks what the request says of client and target. Whatever is
+// wrong is a page, never a redirect.
+func (p *Provider) parseLogout(r *http.Request, form url.Values) (logoutRequest, error) {
+	if err := singleParams(form); err != nil {
+		return logoutRequest{}, err
+	}
+	q := logoutRequest{uri: form.Get("post_logout_redirect_uri"), state: form.Get("state")}
+	id := form.Get("client_id")
+	if hint := form.Get("id_token_hint"); hint != "" {
+		claims, err := p.readIDToken(hint)
+		if err != nil || id != "" && id != claims.Audience {
+			return logoutRequest{}, &Error{Code: invalidRequest, Description: "id_token_hint is not an ID token for this application", Err: err}
+		}
+		id, q.hinted, q.subject, q.sid = claims.Audience, true, claims.Subject, claims.SessionID
+	}
+	if id != "" {
+		var err error
+		if q.client, err = p.clients.get(r.Context(), id); errors.Is(err, storage.ErrNotFound) {
+			return logoutRequest{}, &Error{Code: invalidClient, Description: "the application is not registered here"}
+		} else if err != nil {
+			return logoutRequest{}, err
+		}
+	}
+	if q.uri != "" && !slices.Contains(q.client.PostLogoutRedirectURIs, q.uri) {
+		return logoutRequest{}, &Error{Code: invalidRequest, Description: "post_logout_redirect_uri is not registered for this application"}
+	}
+	return q, nil
+}
+
+// askLogout shows the button that signs out. It carries the request along, and
+// a proof that it was shown to this session: the endpoint takes forms of other
+// sites, this button is ours alone.
+func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, q logoutRequest, form url.Values, login storage.Login) error {
+	params := url.Values{"token": {p.logoutToken(login)}}
+	for _, name := range []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"} {
+		if value := form.Get(name); value != "" {
+			params.Set(name, value)
+		}
+	}
+	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Logout{Client: display(q.client), Email: login.User.Email, Params: params})
+	return nil
+}
+
+func (p *Provider) logoutToken(login storage.Login) string {
+	return base64.RawURLEncoding.EncodeToString(p.cfg.Secret.MAC("logout", []byte(login.Session.ID)))
+}
+
+func (p *Provider) logoutConfirmed(r *http.Request, form url.Values, login storage.Login) bool {
+	return r.Method == http.MethodPost && form.Get("confirm") == "yes" &&
+		subtle.ConstantTimeCompare([]byte(form.Get("token")), []byte(p.logoutToken(login))) == 1
+}
+
+// loggedOut goes where the client wants (RP-Initiated Logout §3). A client that
+// only named itself gets no redirect, but the person a link.
+func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutRequest) error {
+	target := q.uri
+	if target != "" && q.state != "" {
+		target = withParams(target, url.Values{"state": {q.state}})
+	}
+	if target != "" && q.hinted {
+		redirect(w, target)
+		return nil
+	}
+	p.cfg.Templates.Render(w, r, http.StatusOK, templates.LoggedOut{Client: display(q.client), ContinueURL: target})
+	return nil
+}

@@ -1,0 +1,169 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
+)
+
+// Config is what a Provider is made of. All fields without a default named
+// are required.
+type Config struct {
+	Issuer    string // no path, no trailing slash
+	Secret    keys.Secret
+	Keys      *keys.Ring
+	Store     Store
+	Templates *templates.Templates
+	Clients   []storage.Client // of the settings file; they come before those of the database
+
+	// Lifetimes.
+	CodeTTL, AccessTTL, IDTTL, RefreshTTL, RefreshIdle time.Duration
+
+	// Allowed decides whether an identity key passes a list of patterns, for
+	// the allow lists of clients.
+	Allowed func(key string, allow, deny []string) bool
+
+	Now func() time.Time
+	Log func(ctx context.Context, attrs ...slog.Attr) // adds to the line of the request; nil: nothing
+}
+
+// Logins is what the provider wants from login: is there a session, and where
+// does the browser go to get one.
+type Logins interface {
+	// Session gives the live session of this browser: storage.ErrNotFound
+	// when there is none.
+	Session(w http.ResponseWriter, r *http.Request) (storage.Login, error)
+	// Browser gives the hash of this browser's binding cookie and sets the
+	// cookie when there is none.
+	Browser(w http.ResponseWriter, r *http.Request) string
+	// ClearSession takes the session cookie from the browser.
+	ClearSession(w http.ResponseWriter)
+	// URL is where a browser signs in for the request of a handle.
+	URL(handle string) string
+}
+
+// Provider answers relying parties.
+type Provider struct {
+	cfg      Config
+	clients  *clients
+	logins   Logins
+	metadata document // discovery, RFC 8414
+}
+
+// New checks the configuration and makes a Provider.
+func New(cfg Config) (*Provider, error) {
+	for name, missing := range map[string]bool{
+		"Issuer": cfg.Issuer == "", "Keys": cfg.Keys == nil, "Store": cfg.Store == nil, "Templates": cfg.Templates == nil,
+		"Allowed": cfg.Allowed == nil, "Now": cfg.Now == nil,
+		"CodeTTL": cfg.CodeTTL <= 0, "AccessTTL": cfg.AccessTTL <= 0, "IDTTL": cfg.IDTTL <= 0,
+		"RefreshTTL": cfg.RefreshTTL <= 0, "RefreshIdle": cfg.RefreshIdle <= 0,
+	} {
+		if missing {
+			return nil, fmt.Errorf("provider: %s is not set", name)
+		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = func(context.Context, ...slog.Attr) {}
+	}
+	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now)}
+	var err error
+	if p.metadata, err = newMetadata(cfg.Issuer); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Paths of the endpoints.
+const (
+	pathAuthorize  = "/authorize"
+	pathResume     = "/authorize/resume"
+	pathToken      = "/token"
+	pathUserinfo   = "/userinfo"
+	pathIntrospect = "/introspect"
+	pathRevoke     = "/revoke"
+	pathLogout     = "/logout"
+	pathJWKS       = "/jwks"
+	pathOpenID     = "/.well-known/openid-configuration"
+	pathOAuth      = "/.well-known/oauth-authorization-server"
+)
+
+// Routes adds every endpoint to r.
+func (p *Provider) Routes(r chi.Router, logins Logins) {
+	p.logins = logins
+
+	// For browsers. No CORS (RFC 9700 §2.6).
+	r.Get(pathAuthorize, p.page(p.authorize))
+	r.Post(pathAuthorize, p.page(p.authorize))
+	r.Get(pathResume, p.page(p.resume))
+	r.Post(pathResume, p.page(p.resumePost))
+	r.Get(pathLogout, p.page(p.logout))
+	r.Post(pathLogout, p.page(p.logout))
+
+	// For clients.
+	api := p.toolkit()
+	r.Method(http.MethodPost, pathToken, cors(p.api(api)))
+	r.Method(http.MethodPost, pathRevoke, cors(p.api(api)))
+	r.Method(http.MethodPost, pathIntrospect, p.api(api))
+	r.Method(http.MethodGet, pathUserinfo, cors(p.api(api)))
+	r.Method(http.MethodPost, pathUserinfo, cors(p.api(api)))
+	for _, path := range []string{pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
+		r.Method(http.MethodOptions, path, cors(nil))
+	}
+
+	// For anyone.
+	for _, path := range []string{pathOpenID, pathOAuth} {
+		r.Method(http.MethodGet, path, cors(p.metadata))
+		r.Method(http.MethodHead, path, cors(p.metadata))
+	}
+	r.Method(http.MethodGet, pathJWKS, cors(http.HandlerFunc(p.jwks)))
+	r.Method(http.MethodHead, pathJWKS, cors(http.HandlerFunc(p.jwks)))
+}
+
+// page answers a handler's error with a page of its true status.
+func (p *Provider) page(handle func(w http.ResponseWriter, r *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := handle(w, r); err != nil {
+			p.errorPage(w, r, err)
+		}
+	}
+}
+
+func (p *Provider) errorPage(w http.ResponseWriter, r *http.Request, err error) {
+	e := publicError(err)
+	p.logError(r, e)
+	status := e.status()
+	switch status {
+	case http.StatusUnauthorized: // a page asks for no credentials
+		status = http.StatusBadRequest
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", seconds(retryAfter))
+	}
+	p.cfg.Templates.Render(w, r, status, templates.Error{Code: e.Code, Description: e.Description})
+}
+
+func (p *Provider) logError(r *http.Request, e *Error) {
+	attrs := []slog.Attr{slog.String("error", e.Code), slog.String("error_description", e.Description)}
+	if e.Err != nil && !errors.Is(e.Err, keys.ErrSealed) {
+		attrs = append(attrs, slog.String("cause", e.Err.Error()))
+	}
+	p.cfg.Log(r.Context(), attrs...)
+}
+
+// idTokenAlg is the algorithm of the client's ID tokens; accessTokenAlg that of
+// all access tokens.
+func idTokenAlg(c storage.Client) jose.SignatureAlgorithm {
+	return jose.SignatureAlgorithm(c.IDTokenSigningAlg)
+}
+
+const accessTokenAlg = jose.ES256
