@@ -1,0 +1,269 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/storage"
+)
+
+type clientCommand struct {
+	Add    clientAdd    `cmd:"" help:"Add an application."`
+	List   clientList   `cmd:"" help:"List all applications, those of the settings file included."`
+	Show   clientShow   `cmd:"" help:"Show one application."`
+	Remove clientRemove `cmd:"" help:"Remove an application."`
+	Rotate clientRotate `cmd:"" name:"rotate-secret" help:"Give an application a new secret; the old one ends at once."`
+}
+
+// Help is shown by sealpost client --help.
+func (clientCommand) Help() string {
+	return `These commands work on the database, beside a running server, which notices within seconds.
+Applications in the settings file are managed there.
+
+  sealpost client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
+  sealpost client add app --public --native --redirect-uri http://127.0.0.1/callback
+  sealpost client list --json
+  sealpost client rotate-secret grafana`
+}
+
+// clientFlags are the flags of every client command.
+type clientFlags struct {
+	settingsFlags
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// where says who manages a client.
+type listedClient struct {
+	storage.Client
+	Source string `json:"source"` // "settings" or "database"
+	Secret string `json:"client_secret,omitempty"`
+}
+
+// withClients opens the database of the settings and does something to its
+// clients.
+func (f clientFlags) withClients(p *process, do func(s Settings, db store) error) error {
+	s, err := f.load(p, Defaults())
+	if err != nil {
+		return err
+	}
+	db, err := openMigrated(p.ctx, &s)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s, db), db.Close())
+}
+
+// inFile finds a client of the settings file.
+func (s *Settings) inFile(id string) (storage.Client, bool) {
+	i := slices.IndexFunc(s.Clients, func(c Client) bool { return c.ID == id })
+	if i < 0 {
+		return storage.Client{}, false
+	}
+	return s.Clients[i].Client, true
+}
+
+// inDatabase refuses a client of the settings file, which these commands cannot
+// change.
+func (s *Settings) inDatabase(id string) error {
+	if _, ok := s.inFile(id); ok {
+		return usageError{fmt.Errorf("client %q is in the settings file: change it there", id)}
+	}
+	return nil
+}
+
+type clientAdd struct {
+	clientFlags
+	ID            string   `arg:"" help:"The client_id."`
+	Name          string   `help:"Name that people see. The id when left out."`
+	RedirectURI   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where the browser goes after the login. Repeat for several."`
+	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where the browser may go after a logout."`
+	Public        bool     `help:"No secret: an application on the device or in the browser of the person. PKCE is required."`
+	Native        bool     `help:"Runs on the device of the person: loopback http and schemes of its own are allowed."`
+	AuthMethod    string   `name:"auth-method" placeholder:"METHOD" help:"client_secret_basic or client_secret_post."`
+	Alg           string   `name:"id-token-alg" placeholder:"ALG" help:"RS256 or ES256."`
+	Consent       string   `placeholder:"MODE" help:"skip or ask."`
+	RequirePKCE   bool     `name:"require-pkce" help:"Refuse requests without PKCE."`
+	IDTokenClaims bool     `name:"id-token-claims" default:"true" negatable:"" help:"Put the claims of the scopes into the ID token, too."`
+	LogoURI       string   `name:"logo-uri" placeholder:"URI"`
+	ClientURI     string   `name:"client-uri" placeholder:"URI"`
+	Allow         []string `placeholder:"PATTERN" help:"Only these addresses, such as *@example.com."`
+	Group         []string `placeholder:"GROUP" help:"Only members of one of these groups."`
+}
+
+// Run adds the client and prints its secret, this once.
+func (c clientAdd) Run(p *process) error {
+	return c.withClients(p, func(s Settings, db store) error {
+		if err := s.inDatabase(c.ID); err != nil {
+			return err
+		}
+		client := storage.Client{
+			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURI, PostLogoutRedirectURIs: c.PostLogoutURI,
+			TokenEndpointAuthMethod: c.AuthMethod, IDTokenSigningAlg: c.Alg, Consent: c.Consent,
+			LogoURI: c.LogoURI, ClientURI: c.ClientURI, Allow: c.Allow, Groups: c.Group,
+			CreatedAt: p.now(), UpdatedAt: p.now(),
+		}
+		if !c.IDTokenClaims {
+			client.IDTokenClaims = new(bool)
+		}
+		if c.RequirePKCE {
+			client.RequirePKCE = "always"
+		}
+		if c.Native {
+			client.ApplicationType = "native"
+		}
+		var secret string
+		if !c.Public {
+			secret = keys.Token() // base64url: RFC 3986 unreserved, so no client has to escape it (RFC 6749 §2.3.1)
+			client.SecretSHA256 = hashClientSecret(secret)
+		}
+		if wrong := checkClient(client, s.loopbackIssuer()); len(wrong) > 0 {
+			return usageError{errors.Join(wrong...)}
+		}
+		client = client.WithDefaults()
+		err := db.AddClient(p.ctx, client)
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("client %q exists already; remove it first, or choose another id", c.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("add client: %w", err)
+		}
+		return c.printSecret(p, listedClient{client, "database", secret})
+	})
+}
+
+// printSecret prints a client with its new secret, which is shown nowhere again.
+func (f clientFlags) printSecret(p *process, c listedClient) error {
+	if f.JSON {
+		return f.printJSON(p, c)
+	}
+	fmt.Fprintf(p.stdout, "client_id:     %s\n", c.ID)
+	if c.Secret != "" {
+		fmt.Fprintf(p.stdout, "client_secret: %s\n", c.Secret)
+		fmt.Fprintln(p.stderr, "The secret is shown this once; only its hash is kept.")
+	}
+	return nil
+}
+
+func (clientFlags) printJSON(p *process, v any) error {
+	e := json.NewEncoder(p.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+type clientList struct {
+	clientFlags
+}
+
+// Run lists the clients of the file and the database.
+func (c clientList) Run(p *process) error {
+	return c.withClients(p, func(s Settings, db store) error {
+		stored, err := db.Clients(p.ctx)
+		if err != nil {
+			return fmt.Errorf("list clients: %w", err)
+		}
+		all := []listedClient{}
+		for _, client := range s.Clients {
+			all = append(all, listedClient{Client: client.WithDefaults(), Source: "settings"})
+		}
+		for _, client := range stored {
+			if _, ok := s.inFile(client.ID); !ok {
+				all = append(all, listedClient{Client: client.WithDefaults(), Source: "database"})
+			}
+		}
+		slices.SortFunc(all, func(x, y listedClient) int { return strings.Compare(x.ID, y.ID) })
+		if c.JSON {
+			return c.printJSON(p, all)
+		}
+		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(table, "CLIENT_ID\tNAME\tTYPE\tSOURCE\tREDIRECT_URI")
+		for _, client := range all {
+			kind := "confidential"
+			if client.Public() {
+				kind = "public"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", client.ID, client.Name, kind, client.Source, strings.Join(client.RedirectURIs, " "))
+		}
+		return table.Flush()
+	})
+}
+
+type clientShow struct {
+	clientFlags
+	ID string `arg:"" help:"The client_id."`
+}
+
+// Run shows one client. A person and a program read the same JSON.
+func (c clientShow) Run(p *process) error {
+	return c.withClients(p, func(s Settings, db store) error {
+		if client, ok := s.inFile(c.ID); ok {
+			return c.printJSON(p, listedClient{Client: client.WithDefaults(), Source: "settings"})
+		}
+		client, err := db.Client(p.ctx, c.ID)
+		if err != nil {
+			return unknownClient(c.ID, err)
+		}
+		return c.printJSON(p, listedClient{Client: client.WithDefaults(), Source: "database"})
+	})
+}
+
+func unknownClient(id string, err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("there is no client %q; see: sealpost client list", id)
+	}
+	return fmt.Errorf("client %q: %w", id, err)
+}
+
+type clientRemove struct {
+	clientFlags
+	ID string `arg:"" help:"The client_id."`
+}
+
+// Run removes a client.
+func (c clientRemove) Run(p *process) error {
+	return c.withClients(p, func(s Settings, db store) error {
+		if err := s.inDatabase(c.ID); err != nil {
+			return err
+		}
+		if err := db.RemoveClient(p.ctx, c.ID); err != nil {
+			return unknownClient(c.ID, err)
+		}
+		if c.JSON {
+			return c.printJSON(p, map[string]string{"removed": c.ID})
+		}
+		_, err := fmt.Fprintln(p.stdout, "removed", c.ID)
+		return err
+	})
+}
+
+type clientRotate struct {
+	clientFlags
+	ID string `arg:"" help:"The client_id."`
+}
+
+// Run replaces the secret of a client.
+func (c clientRotate) Run(p *process) error {
+	return c.withClients(p, func(s Settings, db store) error {
+		if err := s.inDatabase(c.ID); err != nil {
+			return err
+		}
+		client, err := db.Client(p.ctx, c.ID)
+		if err != nil {
+			return unknownClient(c.ID, err)
+		}
+		if client.WithDefaults().Public() {
+			return usageError{fmt.Errorf("client %q is public: it has no secret", c.ID)}
+		}
+		secret := keys.Token()
+		client.SecretSHA256, client.UpdatedAt = hashClientSecret(secret), p.now()
+		if err := db.SaveClient(p.ctx, client); err != nil {
+			return fmt.Errorf("save client: %w", err)
+		}
+		return c.printSecret(p, listedClient{client, "database", secret})
+	})
+}

@@ -1,0 +1,423 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/login"
+	"github.com/sealpost/sealpost/storage"
+)
+
+// Settings is everything an operator can set. docs/settings.md is generated
+// from the comments of its fields, so they are written for operators.
+type Settings struct {
+	// The address people and applications see, for example
+	// `https://login.example.com`: https unless the host is loopback, without
+	// path or trailing slash. Required by `serve`. It is the `iss` of every
+	// token, so choose it once.
+	Issuer string `yaml:"issuer"`
+	// Where HTTP is served: plain HTTP behind a proxy, or HTTPS with `tls`.
+	Listen string `yaml:"listen"`
+	TLS    TLS    `yaml:"tls"`
+	// Where `/healthz` and `/readyz` are served for the machine's own eyes.
+	// `off` switches it off.
+	AdminListen string `yaml:"admin_listen"`
+	// Networks (CIDR) of the proxies in front, whose `X-Forwarded-For`, or
+	// without one `Forwarded`, is believed. Without them every request counts as
+	// the proxy's, and the limit per network becomes a limit for everyone. The
+	// proxy must pass on `Host`.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// `sqlite:FILE` for one machine, `postgres://user:password@host/db` for many.
+	Database SecretURL `yaml:"database"`
+	// File that holds `database`.
+	DatabaseFile string `yaml:"database_file"`
+	// Whether `serve` brings the database schema up to date when it starts. With
+	// `false`, run `sealpost migrate up` before.
+	Migrate bool `yaml:"migrate"`
+	// 32 bytes in base64, from `sealpost secret`. It seals the signing keys and
+	// proves links and sessions. Keep it apart from the database: neither alone
+	// can log anyone in.
+	Secret Secret `yaml:"secret"`
+	// File that holds `secret`.
+	SecretFile   string       `yaml:"secret_file"`
+	Mail         Mail         `yaml:"mail"`
+	Login        Login        `yaml:"login"`
+	Limits       Limits       `yaml:"limits"`
+	Tokens       Tokens       `yaml:"tokens"`
+	Keys         Keys         `yaml:"keys"`
+	Registration Registration `yaml:"registration"`
+	Branding     Branding     `yaml:"branding"`
+	// The applications. Those added with `sealpost client add` come on top; on
+	// the same id the file wins.
+	Clients []Client `yaml:"clients"`
+}
+
+// TLS is where the certificate is.
+type TLS struct {
+	// PEM file with the certificate chain. It is read again when it changes.
+	CertFile string `yaml:"cert_file"`
+	// PEM file with the private key.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Mail is how mail leaves.
+type Mail struct {
+	// The mail server: `smtp://user:password@host:587` (STARTTLS required),
+	// `smtps://user:password@host:465` (TLS from the start) or
+	// `smtp+plain://localhost:25` (no TLS; loopback only). `%40` stands for @ in
+	// the user name. Required by `serve`.
+	URL SecretURL `yaml:"url"`
+	// File that holds `mail.url`.
+	URLFile string `yaml:"url_file"`
+	// The sender, for example `Example <login@example.com>`. Required by `serve`.
+	From string `yaml:"from"`
+	DKIM DKIM   `yaml:"dkim"`
+}
+
+// DKIM is the signature under each mail.
+type DKIM struct {
+	// Signing domain. Not available in this version: let the mail server sign.
+	Domain string `yaml:"domain"`
+	// Selector. Not available in this version.
+	Selector string `yaml:"selector"`
+	// PEM file with the private key. Not available in this version.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Login is who may sign in and for how long.
+type Login struct {
+	// How long a mailed link is good.
+	LinkTTL Duration `yaml:"link_ttl"`
+	// How long a session lasts at most.
+	SessionTTL Duration `yaml:"session_ttl"`
+	// How long a session lasts unused.
+	SessionIdle Duration `yaml:"session_idle"`
+	// `open`: anyone who is allowed below becomes a user. `invite`: only users
+	// that exist may sign in.
+	Signup string `yaml:"signup"`
+	// Addresses that may sign in: `*@example.com`, `*@*.example.com`,
+	// `user@example.com`. Empty: everyone.
+	Allow []string `yaml:"allow"`
+	// Addresses that may not, whatever `allow` says.
+	Deny []string `yaml:"deny"`
+}
+
+// Limits are how many links may be asked for.
+type Limits struct {
+	// Links per mailbox. Case, plus tags and Gmail's dots don't make another
+	// mailbox here.
+	PerAddress Limit `yaml:"per_address"`
+	// Links per network: an IPv4 address or an IPv6 /64.
+	PerNetwork Limit `yaml:"per_network"`
+	// Links of the whole instance.
+	PerInstance Limit `yaml:"per_instance"`
+}
+
+// Tokens are the lifetimes of what applications get.
+type Tokens struct {
+	// Authorization code.
+	CodeTTL Duration `yaml:"code_ttl"`
+	// Access token.
+	AccessTTL Duration `yaml:"access_ttl"`
+	// ID token.
+	IDTTL Duration `yaml:"id_ttl"`
+	// Refresh token, from the login on.
+	RefreshTTL Duration `yaml:"refresh_ttl"`
+	// Refresh token, from its last use on.
+	RefreshIdle Duration `yaml:"refresh_idle"`
+}
+
+// Keys is the life of signing keys.
+type Keys struct {
+	// How often the signing keys are renewed; at least 48h. This version keeps
+	// the keys it has: the value is checked and waits for the release that
+	// rotates.
+	Rotate Duration `yaml:"rotate"`
+}
+
+// Registration is how applications may register themselves.
+type Registration struct {
+	// `off`. Open and token-protected registration are not available in this version.
+	Dynamic string `yaml:"dynamic"`
+	// `off`. Client ID metadata documents are not available in this version.
+	ClientIDMetadata string `yaml:"client_id_metadata"`
+}
+
+// Branding is how pages and mails look.
+type Branding struct {
+	// Name of the instance, on every page and in every mail.
+	Name string `yaml:"name"`
+	// Image above each page: PNG, JPEG, GIF, WebP or SVG.
+	LogoFile string `yaml:"logo_file"`
+	// Colour of buttons and links, `#rgb` or `#rrggbb`.
+	Accent string `yaml:"accent"`
+	// Where people find help: https, http or mailto.
+	SupportURL string `yaml:"support_url"`
+}
+
+// Client is an application in the settings file: storage.Client, and the ways
+// to write its secret.
+type Client struct {
+	storage.Client `yaml:",inline"`
+	// The secret. `client_secret_sha256` keeps even the file free of it.
+	Secret Secret `yaml:"client_secret"`
+	// File that holds the secret.
+	SecretFile string `yaml:"client_secret_file"`
+}
+
+// Defaults are the settings that nobody changed.
+func Defaults() Settings {
+	return Settings{
+		Listen:      ":8080",
+		AdminListen: "127.0.0.1:9090",
+		Database:    "sqlite:sealpost.db",
+		Migrate:     true,
+		Login: Login{
+			LinkTTL: Duration(15 * time.Minute), SessionTTL: Duration(720 * time.Hour), SessionIdle: Duration(168 * time.Hour),
+			Signup: "open",
+		},
+		Limits: Limits{
+			PerAddress: Limit{login.Limit{Max: 5, Per: 15 * time.Minute}},
+			PerNetwork: Limit{login.Limit{Max: 60, Per: 15 * time.Minute}},
+		},
+		Tokens: Tokens{
+			CodeTTL: Duration(time.Minute), AccessTTL: Duration(10 * time.Minute), IDTTL: Duration(time.Hour),
+			RefreshTTL: Duration(2160 * time.Hour), RefreshIdle: Duration(720 * time.Hour),
+		},
+		Keys:         Keys{Rotate: Duration(2160 * time.Hour)},
+		Registration: Registration{Dynamic: "off", ClientIDMetadata: "off"},
+		Branding:     Branding{Name: "Sealpost", Accent: "#3355ff"},
+	}
+}
+
+// problems collects what is wrong, all of it: an operator who fixes one thing
+// per start is not served.
+type problems []error
+
+func (p *problems) add(key string, value any, fix string, args ...any) {
+	*p = append(*p, fmt.Errorf("%s: %q: %s", key, fmt.Sprint(value), fmt.Sprintf(fix, args...)))
+}
+
+func (p *problems) missing(key, fix string) {
+	*p = append(*p, fmt.Errorf("%s is not set: %s", key, fix))
+}
+
+const notAvailable = "not available in this version"
+
+// readFiles fills every secret that was given as a file.
+func (s *Settings) readFiles() error {
+	var wrong problems
+	read := func(key, file string, take func(string)) {
+		if file == "" {
+			return
+		}
+		content, err := os.ReadFile(file)
+		text := strings.TrimSpace(string(content))
+		switch {
+		case err != nil:
+			wrong.add(key, file, "cannot be read: %v", errors.Unwrap(err))
+		case text == "":
+			wrong.add(key, file, "the file is empty")
+		default:
+			take(text)
+		}
+	}
+	read("secret_file", s.SecretFile, func(v string) { s.Secret = Secret(v) })
+	read("database_file", s.DatabaseFile, func(v string) { s.Database = SecretURL(v) })
+	read("mail.url_file", s.Mail.URLFile, func(v string) { s.Mail.URL = SecretURL(v) })
+	for i := range s.Clients {
+		read(clientKey(i, "client_secret_file"), s.Clients[i].SecretFile, func(v string) { s.Clients[i].Secret = Secret(v) })
+	}
+	return errors.Join(wrong...)
+}
+
+// Validate says everything that is wrong with the settings, each with its key,
+// its value and the fix.
+func (s *Settings) Validate() error {
+	var wrong problems
+	if s.Issuer != "" {
+		if fix := checkIssuer(s.Issuer); fix != "" {
+			wrong.add("issuer", s.Issuer, "%s", fix)
+		}
+	}
+	checkListen(&wrong, "listen", s.Listen)
+	if s.AdminListen != "off" {
+		checkListen(&wrong, "admin_listen", s.AdminListen)
+	}
+	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
+		wrong.add("tls", s.TLS.CertFile+s.TLS.KeyFile, "give cert_file and key_file together")
+	}
+	for key, file := range map[string]string{"tls.cert_file": s.TLS.CertFile, "tls.key_file": s.TLS.KeyFile, "branding.logo_file": s.Branding.LogoFile} {
+		if _, err := os.Stat(file); file != "" && err != nil {
+			wrong.add(key, file, "cannot be read: %v", errors.Unwrap(err))
+		}
+	}
+	if _, _, err := s.engine(); err != nil {
+		wrong.add("database", s.Database, "%v", err)
+	}
+	if s.Secret != "" {
+		if _, err := keys.ParseSecret(string(s.Secret)); err != nil {
+			wrong = append(wrong, err) // names the key and the fix, and never the value
+		}
+	}
+	s.validateMail(&wrong)
+	s.validateLifetimes(&wrong)
+	if s.Login.Signup != "open" && s.Login.Signup != "invite" {
+		wrong.add("login.signup", s.Login.Signup, "write open or invite")
+	}
+	for key, patterns := range map[string][]string{"login.allow": s.Login.Allow, "login.deny": s.Login.Deny} {
+		if err := login.CheckPatterns(patterns); err != nil {
+			wrong.add(key, strings.Join(patterns, ", "), "%v", err)
+		}
+	}
+	s.validateOptions(&wrong)
+	s.validateClients(&wrong)
+	return errors.Join(wrong...)
+}
+
+// checkIssuer gives the fix for a bad issuer (OIDC Discovery §3, RFC 8414 §2).
+func checkIssuer(issuer string) string {
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil:
+		return "write an address such as https://login.example.com"
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		return "use https; http is for loopback hosts alone"
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(issuer, "#"):
+		return "leave out path, query and trailing slash: " + u.Scheme + "://" + u.Host
+	case strings.ToLower(issuer) != issuer:
+		return "write it in lower case: " + strings.ToLower(issuer)
+	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
+		return "leave out the default port: " + u.Scheme + "://" + u.Hostname()
+	}
+	return ""
+}
+
+// loopbackIssuer says whether this is an instance for one machine, whose
+// clients may have plain http addresses on it, too.
+func (s *Settings) loopbackIssuer() bool {
+	u, err := url.Parse(s.Issuer)
+	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 §6.3
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func checkListen(wrong *problems, key, value string) {
+	if _, port, err := net.SplitHostPort(value); err != nil || port == "" {
+		wrong.add(key, value, "write host:port, or :port for every address")
+	}
+}
+
+// engine gives the name of the storage engine and what it opens.
+func (s *Settings) engine() (engine, source string, err error) {
+	database := string(s.Database)
+	if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
+		if file = strings.TrimPrefix(file, "//"); file == "" || strings.HasPrefix(file, ":memory:") {
+			return "", "", errors.New("name the file: sqlite:sealpost.db")
+		}
+		return "sqlite", file, nil
+	}
+	u, err := url.Parse(database)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return "", "", errors.New("write sqlite:FILE or postgres://user:password@host/db")
+	}
+	return "postgres", database, nil
+}
+
+func (s *Settings) validateMail(wrong *problems) {
+	if m := string(s.Mail.URL); m != "" {
+		if strings.HasPrefix(m, "cloudflare:") {
+			wrong.add("mail.url", s.Mail.URL, "Cloudflare is %s; use smtp:// or smtps://", notAvailable)
+		} else if _, err := login.ParseMailURL(m); err != nil {
+			*wrong = append(*wrong, fmt.Errorf("mail.url: %w", err))
+		}
+	}
+	if s.Mail.From != "" {
+		if _, err := mail.ParseAddress(s.Mail.From); err != nil {
+			wrong.add("mail.from", s.Mail.From, "write one address: Example <login@example.com>")
+		}
+	}
+	if s.Mail.DKIM != (DKIM{}) {
+		wrong.add("mail.dkim", s.Mail.DKIM.Domain, "DKIM is %s; let the mail server sign", notAvailable)
+	}
+}
+
+func (s *Settings) validateLifetimes(wrong *problems) {
+	for _, d := range []struct {
+		key      string
+		value    Duration
+		min, max time.Duration
+	}{
+		{"login.link_ttl", s.Login.LinkTTL, time.Minute, 24 * time.Hour},
+		{"login.session_ttl", s.Login.SessionTTL, time.Minute, 400 * 24 * time.Hour}, // RFC 6265bis §5.5: cookies live 400 days
+		{"login.session_idle", s.Login.SessionIdle, time.Minute, 400 * 24 * time.Hour},
+		{"tokens.code_ttl", s.Tokens.CodeTTL, time.Second, 10 * time.Minute}, // RFC 6749 §4.1.2
+		{"tokens.access_ttl", s.Tokens.AccessTTL, time.Second, 24 * time.Hour},
+		{"tokens.id_ttl", s.Tokens.IDTTL, time.Second, 24 * time.Hour},
+		{"tokens.refresh_ttl", s.Tokens.RefreshTTL, time.Minute, 10 * 365 * 24 * time.Hour},
+		{"tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 10 * 365 * 24 * time.Hour},
+		{"keys.rotate", s.Keys.Rotate, 48 * time.Hour, 10 * 365 * 24 * time.Hour},
+	} {
+		if v := time.Duration(d.value); v < d.min || v > d.max {
+			wrong.add(d.key, d.value, "must be between %s and %s", Duration(d.min), Duration(d.max))
+		}
+	}
+}
+
+var accent = regexp.MustCompile(`^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
+
+func (s *Settings) validateOptions(wrong *problems) {
+	switch s.Registration.Dynamic {
+	case "off":
+	case "token", "open":
+		wrong.add("registration.dynamic", s.Registration.Dynamic, "dynamic registration is %s; write off, and use: sealpost client add", notAvailable)
+	default:
+		wrong.add("registration.dynamic", s.Registration.Dynamic, "write off")
+	}
+	switch s.Registration.ClientIDMetadata {
+	case "off":
+	case "on":
+		wrong.add("registration.client_id_metadata", "on", "client ID metadata is %s; write off", notAvailable)
+	default:
+		wrong.add("registration.client_id_metadata", s.Registration.ClientIDMetadata, "write off")
+	}
+	if !accent.MatchString(s.Branding.Accent) {
+		wrong.add("branding.accent", s.Branding.Accent, "write a colour such as #3355ff")
+	}
+	if u, err := url.Parse(s.Branding.SupportURL); s.Branding.SupportURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "mailto") {
+		wrong.add("branding.support_url", s.Branding.SupportURL, "write an https or mailto address")
+	}
+}
+
+// required says what serve cannot do without.
+func (s *Settings) required() error {
+	var wrong problems
+	if s.Issuer == "" {
+		wrong.missing("issuer", "write the address people see, such as https://login.example.com")
+	}
+	if s.Secret == "" {
+		wrong.missing("secret", "make one with: sealpost secret")
+	}
+	if s.Mail.URL == "" {
+		wrong.missing("mail.url", "write the mail server: smtp://user:password@host:587")
+	}
+	if s.Mail.From == "" {
+		wrong.missing("mail.from", "write the sender: Example <login@example.com>")
+	}
+	return errors.Join(wrong...)
+}

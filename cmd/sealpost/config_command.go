@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sealpost/sealpost/keys"
+)
+
+type configCommand struct {
+	settingsFlags
+}
+
+// Help is shown by sealpost config --help.
+func (configCommand) Help() string {
+	return `Prints what serve would run with, as YAML. Passwords and secrets are masked, so the output can be shown to others.
+
+  sealpost config --config sealpost.yaml`
+}
+
+// Run prints the settings.
+func (c configCommand) Run(p *process) error {
+	s, err := c.load(p, Defaults())
+	if err != nil {
+		return err
+	}
+	e := yaml.NewEncoder(p.stdout)
+	e.SetIndent(2)
+	if err := e.Encode(s); err != nil {
+		return fmt.Errorf("print settings: %w", err)
+	}
+	return e.Close()
+}
+
+type secretCommand struct{}
+
+// Help is shown by sealpost secret --help.
+func (secretCommand) Help() string {
+	return `Prints 32 random bytes in base64. Keep them apart from the database:
+
+  sealpost secret > /etc/sealpost/secret && chmod 600 /etc/sealpost/secret
+  secret_file: /etc/sealpost/secret`
+}
+
+// Run prints a secret.
+func (secretCommand) Run(p *process) error {
+	_, err := fmt.Fprintln(p.stdout, keys.NewSecret())
+	return err
+}
+
+type versionCommand struct{}
+
+// Run prints the version the binary was built from.
+func (versionCommand) Run(p *process) error {
+	_, err := fmt.Fprintln(p.stdout, "sealpost", version())
+	return err
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

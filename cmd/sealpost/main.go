@@ -1,0 +1,148 @@
+// Command sealpost is an OpenID Connect provider whose only login method is the
+// mailed magic link.
+//
+//	sealpost dev                            try it: no settings needed
+//	sealpost serve --config sealpost.yaml   the provider
+//
+// It exits with 0 when all went well, 1 when something failed, and 2 when the
+// command line or the settings are wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // of the command line or the settings
+)
+
+// usageError is an error that the operator mends in the command line or the
+// settings.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// process is what a command has of the world.
+type process struct {
+	ctx            context.Context
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	now            func() time.Time
+}
+
+// commands is the command line.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the provider."`
+	Dev     devCommand     `cmd:"" help:"Try it: a provider with a mailbox and a sample application, no settings needed."`
+	Config  configCommand  `cmd:"" help:"Print the effective settings, secrets masked."`
+	Secret  secretCommand  `cmd:"" help:"Make a new secret for the settings."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date, or look at it."`
+	Client  clientCommand  `cmd:"" help:"Applications that people sign in to."`
+	Mail    mailCommand    `cmd:"" help:"Try the mail server."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+const description = `An OpenID Connect provider that signs people in with a link in their mail.
+
+Settings come from flags, the environment (SEALPOST_MAIL_URL for mail.url), a YAML file and defaults, in this order.
+
+  sealpost dev                                  try it
+  sealpost secret                               make the secret for the settings
+  sealpost serve --config sealpost.yaml         run it
+  sealpost client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
+`
+
+// exit is how kong's --help ends a run.
+type exit int
+
+// run executes one command line and gives its exit code.
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		switch thrown := recover().(type) {
+		case nil:
+		case exit:
+			code = int(thrown)
+		default:
+			panic(thrown)
+		}
+	}()
+	var line commands
+	p := &process{ctx: ctx, environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now}
+	parser, err := kong.New(&line, kong.Name("sealpost"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exit(code)) }), kong.Bind(p),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	if err != nil {
+		return report(stderr, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return report(stderr, usageError{fmt.Errorf("%w\nsee: sealpost --help", err)})
+	}
+	return report(stderr, command.Run())
+}
+
+// report says an error, each of its lines on its own, and gives the exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "sealpost: %s\n", strings.TrimRight(line, "\n"))
+	}
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// settingsFlags are the flags of every command that reads settings.
+type settingsFlags struct {
+	File string   `name:"config" short:"c" placeholder:"FILE" help:"Settings file, YAML or JSON. Also $$SEALPOST_CONFIG."`
+	Set  []string `name:"set" placeholder:"KEY=VALUE" sep:"none" help:"One setting, over file and environment, such as login.link_ttl=5m."`
+}
+
+// load gathers the settings of the process.
+func (f settingsFlags) load(p *process, defaults Settings) (Settings, error) {
+	file := f.File
+	if file == "" {
+		file = p.getenv("SEALPOST_CONFIG")
+	}
+	s, err := Load(defaults, file, p.environ, f.Set)
+	if err != nil {
+		return s, usageError{err}
+	}
+	return s, nil
+}
+
+func (p *process) getenv(name string) string {
+	for _, entry := range p.environ {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,433 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/login"
+	"github.com/sealpost/sealpost/provider"
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
+)
+
+type serveCommand struct {
+	settingsFlags
+	Listen string `placeholder:"ADDR" help:"Where to serve, over the setting listen."`
+}
+
+// Help is shown by sealpost serve --help.
+func (serveCommand) Help() string {
+	return `Runs the provider until it is told to stop (SIGINT, SIGTERM); requests under way are finished then.
+Any number of instances may share one PostgreSQL database.
+
+  sealpost serve --config sealpost.yaml
+  SEALPOST_SECRET_FILE=/run/secrets/sealpost sealpost serve --config sealpost.yaml`
+}
+
+// Run runs the provider.
+func (c serveCommand) Run(p *process) error {
+	if c.Listen != "" {
+		c.Set = append(c.Set, "listen="+c.Listen)
+	}
+	s, err := c.load(p, Defaults())
+	if err := errors.Join(err, s.required()); err != nil {
+		return usageError{err}
+	}
+	in, err := build(p.ctx, p, s, nil, nil)
+	if err != nil {
+		return err
+	}
+	return in.run(p.ctx)
+}
+
+// instance is a running provider: everything built, top to bottom, by build.
+type instance struct {
+	settings Settings
+	issuer   *url.URL
+	now      func() time.Time
+	logger   *slog.Logger
+
+	store    store
+	ring     *keys.Ring
+	pages    *templates.Templates
+	provider *provider.Provider
+	login    *login.Login
+	outbox   *login.Outbox
+
+	servers   []*http.Server
+	listeners []net.Listener
+}
+
+// build makes an instance of valid settings and opens its listeners. Dev mode
+// brings a listener of its own and adds pages with extra; both may be nil.
+func build(ctx context.Context, p *process, s Settings, public net.Listener, extra func(chi.Router)) (_ *instance, err error) {
+	in := &instance{settings: s, now: p.now, logger: newLogger(p.stderr)}
+	slog.SetDefault(slog.New(ownRecords{in.logger.Handler()}))
+	if in.issuer, err = url.Parse(s.Issuer); err != nil {
+		return nil, err
+	}
+	secret, err := keys.ParseSecret(string(s.Secret))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer}
+	if s.Branding.LogoFile != "" {
+		if branding.Logo, err = os.ReadFile(s.Branding.LogoFile); err != nil {
+			return nil, usageError{fmt.Errorf("branding.logo_file: %w", err)}
+		}
+	}
+	if in.pages, err = templates.New(branding); err != nil {
+		return nil, usageError{err}
+	}
+
+	if in.store, err = openMigrated(ctx, &s); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.close())
+		}
+	}()
+	if in.ring, err = keys.Open(ctx, in.store, secret, in.now); err != nil {
+		return nil, err
+	}
+
+	var fixed []storage.Client
+	for _, c := range s.Clients {
+		fixed = append(fixed, c.Client)
+	}
+	in.provider, err = provider.New(provider.Config{
+		Issuer: s.Issuer, Secret: secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
+		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
+		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
+		Allowed: login.Allowed, Now: in.now, Log: logAttrs,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	mailServer, err := login.ParseMailURL(string(s.Mail.URL))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("mail.url: %w", err)}
+	}
+	in.outbox, err = login.NewOutbox(login.OutboxConfig{
+		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From,
+		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	in.login, err = login.New(login.Config{
+		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: in.outbox.Wake,
+		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
+		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,
+		PerAddress: s.Limits.PerAddress.Limit, PerNetwork: s.Limits.PerNetwork.Limit, PerInstance: s.Limits.PerInstance.Limit,
+		Now: in.now, Log: logAttrs,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	routes := in.router()
+	if extra != nil {
+		extra(routes)
+	}
+	if public == nil {
+		if public, err = listen(s.Listen); err != nil {
+			return nil, err
+		}
+	}
+	server := in.serveOn(public, routes)
+	if s.TLS.CertFile != "" {
+		pair := &certificate{settings: s.TLS}
+		if _, err := pair.get(nil); err != nil {
+			return nil, usageError{err}
+		}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	}
+	if s.AdminListen != "off" {
+		admin, err := listen(s.AdminListen)
+		if err != nil {
+			return nil, err
+		}
+		in.serveOn(admin, in.adminRouter())
+	}
+	return in, nil
+}
+
+// requests joins login to the provider: what login wants to know of the
+// authorization request that waits.
+type requests struct{ *provider.Provider }
+
+// Waiting is login.Requests.Waiting.
+func (q requests) Waiting(ctx context.Context, handle, browser string) (login.Waiting, error) {
+	w, err := q.Provider.Waiting(ctx, handle, browser)
+	switch {
+	case err != nil && provider.NoRequest(err):
+		return login.Waiting{}, login.ErrNoRequest
+	case err != nil:
+		return login.Waiting{}, err
+	}
+	return login.Waiting{
+		Client: w.Client, ClientID: w.ClientID, LoginHint: w.LoginHint, UILocales: w.UILocales, SelectAccount: w.SelectAccount,
+		FreshAfter: w.FreshAfter,
+	}, nil
+}
+
+// newLogger writes one JSON object per line.
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+// router serves everything the world sees.
+func (in *instance) router() chi.Router {
+	r := chi.NewRouter()
+	r.Use(in.middleware()...)
+	in.provider.Routes(r, in.login)
+	in.login.Routes(r)
+	in.probes(r)
+	r.Handle("/static/*", in.pages.Static())
+	r.Get("/favicon.ico", func(w http.ResponseWriter, r *http.Request) {
+		icon := r.Clone(r.Context())
+		icon.URL = &url.URL{Path: "/static/icon.svg"}
+		in.pages.Static().ServeHTTP(w, icon)
+	})
+	r.Get("/robots.txt", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "User-agent: *\nDisallow: /\n")
+	})
+	r.Get("/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusSeeOther) })
+	in.refusals(r)
+	return r
+}
+
+// middleware stands before every page, the outermost first.
+func (in *instance) middleware() chi.Middlewares {
+	return chi.Middlewares{
+		realAddress(in.settings.TrustedProxies), // before the log, which tells where from
+		logRequests(in.logger, in.now),
+		securityHeaders(in.issuer),
+		recoverPanics(in.pages),
+		onlyHost(in.issuer, in.pages),
+		middleware.RequestSize(maxBody),
+		middleware.GetHead,
+	}
+}
+
+// adminRouter serves what only the machine and its operators see.
+func (in *instance) adminRouter() chi.Router {
+	r := chi.NewRouter()
+	r.Use(securityHeaders(in.issuer), recoverPanics(in.pages))
+	in.probes(r)
+	in.refusals(r)
+	return r
+}
+
+// refusals answers what no route matches.
+func (in *instance) refusals(r chi.Router) {
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		fail(w, r, in.pages, http.StatusNotFound, "not_found", "There is no such page.")
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		var allow []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
+			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+				allow = append(allow, method)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		fail(w, req, in.pages, http.StatusMethodNotAllowed, "invalid_request", "Method not allowed.")
+	})
+}
+
+// probes says whether the process is alive and whether it can serve.
+func (in *instance) probes(r chi.Router) {
+	answer := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if status != http.StatusOK {
+			w.Header().Set("Retry-After", "5")
+		}
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "{\"status\":%q}\n", text)
+	}
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) { // the keys were loaded before we listened
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		if err := in.store.Ping(ctx); err != nil {
+			logAttrs(r.Context(), slog.String("error", "database unreachable"))
+			answer(w, http.StatusServiceUnavailable, "database unreachable")
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
+}
+
+// Limits of every listener. A handler has its own, smaller ones.
+const (
+	maxBody         = 64 << 10
+	maxHeader       = 32 << 10
+	readyTimeout    = 3 * time.Second
+	drainTimeout    = 20 * time.Second // what is under way may take to finish
+	sweepEvery      = time.Minute
+	sweepBatch      = 500
+	sweepBatchesMax = 20
+)
+
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// serveOn adds a server for a listener. It starts with run.
+func (in *instance) serveOn(l net.Listener, h http.Handler) *http.Server {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(serverErrors{in.logger}, "", 0),
+	}
+	in.listeners = append(in.listeners, l)
+	in.servers = append(in.servers, server)
+	return server
+}
+
+// serverErrors passes on what net/http says of the listener. The rest of what
+// it says is one client's doing and holds its address.
+type serverErrors struct{ logger *slog.Logger }
+
+// Write takes one line of net/http's log.
+func (e serverErrors) Write(line []byte) (int, error) {
+	if strings.HasPrefix(string(line), "http: Accept error") {
+		e.logger.Error("accept", "error", strings.TrimSpace(string(line)))
+	}
+	return len(line), nil
+}
+
+// certificate is the pair of files in the settings, read again when it changed,
+// so that a renewed certificate needs no restart.
+type certificate struct {
+	settings TLS
+
+	mu      sync.Mutex
+	read    time.Time // modification time of what was read
+	current *tls.Certificate
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info, err := os.Stat(c.settings.CertFile)
+	if err == nil && info.ModTime().Equal(c.read) {
+		return c.current, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.settings.CertFile, c.settings.KeyFile)
+	switch {
+	case err != nil && c.current == nil:
+		return nil, fmt.Errorf("tls: %w", err)
+	case err != nil: // half written: the old pair serves on, and the next connection looks again
+		return c.current, nil
+	}
+	c.current, c.read = &pair, info.ModTime()
+	return c.current, nil
+}
+
+// run serves until ctx ends or a listener fails, then finishes what is under
+// way: first requests, then the mail they queued, then the database.
+func (in *instance) run(ctx context.Context) error {
+	failed := make(chan error, len(in.servers))
+	for i, server := range in.servers {
+		go func() { failed <- serve(server, in.listeners[i]) }()
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var working sync.WaitGroup
+	working.Go(func() {
+		if err := in.outbox.Run(work); err != nil && !errors.Is(err, context.Canceled) {
+			failed <- fmt.Errorf("mail: %w", err)
+		}
+	})
+	working.Go(func() { in.sweep(work) })
+	in.logger.Info("serving", "issuer", in.settings.Issuer, "listen", in.listeners[0].Addr().String(), "version", version())
+
+	var err error
+	select {
+	case <-ctx.Done():
+		in.logger.Info("stopping")
+	case err = <-failed:
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	for _, server := range in.servers {
+		if e := server.Shutdown(drain); e != nil {
+			err = errors.Join(err, fmt.Errorf("shutdown: %w", e))
+		}
+	}
+	stop()
+	working.Wait()
+	return errors.Join(err, in.close())
+}
+
+func serve(server *http.Server, l net.Listener) error {
+	var err error
+	if server.TLSConfig != nil {
+		err = server.ServeTLS(l, "", "")
+	} else {
+		err = server.Serve(l)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve: %w", err)
+}
+
+// close lets go of listeners that never served and of the database.
+func (in *instance) close() error {
+	for _, l := range in.listeners {
+		_ = l.Close() // closed already when it served
+	}
+	return in.store.Close()
+}
+
+// sweep removes expired rows about once a minute, in bounded batches. Replicas
+// drift apart, so that they don't all sweep at once.
+func (in *instance) sweep(ctx context.Context) {
+	for {
+		wait := sweepEvery/2 + rand.N(sweepEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		for range sweepBatchesMax {
+			n, err := in.store.Sweep(ctx, in.now(), sweepBatch)
+			if err != nil && ctx.Err() == nil {
+				in.logger.Warn("sweep", "error", err)
+			}
+			if err != nil || n < sweepBatch {
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/login"
+	"github.com/sealpost/sealpost/provider"
+	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/storage/postgres"
+	"github.com/sealpost/sealpost/storage/sqlite"
+)
+
+// store is what the engines offer: what each package needs, and what the
+// command line does.
+type store interface {
+	login.Store
+	login.MailStore
+	provider.Store
+	keys.Store
+
+	// Migrate brings the schema up to date.
+	Migrate(ctx context.Context) error
+	// SchemaVersion gives the migration the database is at and the newest one
+	// of this program.
+	SchemaVersion(ctx context.Context) (at, newest int64, err error)
+	// Ping asks whether the database answers.
+	Ping(ctx context.Context) error
+	// Sweep removes expired rows, a bounded batch of each kind.
+	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
+
+	// Clients lists the clients by id.
+	Clients(ctx context.Context) ([]storage.Client, error)
+	// AddClient inserts a client: storage.ErrConflict when the id is taken.
+	AddClient(ctx context.Context, c storage.Client) error
+	// SaveClient replaces a client.
+	SaveClient(ctx context.Context, c storage.Client) error
+	// RemoveClient removes a client: storage.ErrNotFound when there is none.
+	RemoveClient(ctx context.Context, id string) error
+
+	Close() error
+}
+
+// openStore opens the database of the settings.
+func openStore(ctx context.Context, s *Settings) (store, error) {
+	engine, source, err := s.engine()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("database: %q: %w", s.Database, err)}
+	}
+	if engine == "sqlite" {
+		db, err := sqlite.Open(ctx, source)
+		if err != nil {
+			return nil, fmt.Errorf("database %s: %w", s.Database, err)
+		}
+		return db, nil
+	}
+	db, err := postgres.Open(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", s.Database, err)
+	}
+	return db, nil
+}
+
+// openMigrated opens the database with its schema up to date, unless the
+// settings leave that to the operator.
+func openMigrated(ctx context.Context, s *Settings) (store, error) {
+	db, err := openStore(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if s.Migrate {
+		if err := db.Migrate(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
+		}
+	}
+	return db, nil
+}
