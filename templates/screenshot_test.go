@@ -3,17 +3,17 @@
 package templates
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/sealpost/sealpost/test/browser"
 )
 
 // TestScreenshots draws every page and mail, on a phone and a desktop, light
@@ -53,11 +53,8 @@ func TestScreenshots(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
-	directory := filepath.Join("..", "test", "screenshots")
-	if err := os.MkdirAll(directory, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	browser := chromium(t)
+	directory := browser.Screenshots(t)
+	chromium := browser.Start(t)
 
 	for name := range shown {
 		if !wanted(name) {
@@ -70,17 +67,17 @@ func TestScreenshots(t *testing.T) {
 					continue
 				}
 				media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-				if _, err := chromedp.Call(browser, emulation.SetEmulatedMedia, media); err != nil {
+				if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
 					t.Fatal(err)
 				}
-				if err := chromedp.Do(browser, chromedp.EmulateViewport(width, height), chromedp.Navigate(server.URL+"/show/"+name)); err != nil {
+				if err := chromedp.Do(chromium, chromedp.EmulateViewport(width, height), chromedp.Navigate(server.URL+"/show/"+name)); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				overflow, err := chromedp.Run(browser, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > innerWidth"))
+				overflow, err := chromedp.Run(chromium, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > innerWidth"))
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				picture, err := chromedp.Run(browser, chromedp.FullScreenshot(100))
+				picture, err := chromedp.Run(chromium, chromedp.FullScreenshot(100))
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -93,23 +90,6 @@ func TestScreenshots(t *testing.T) {
 			}
 		}
 	}
-}
-
-// chromium starts a browser for the length of a test.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	browser, stop := chromedp.NewContext(allocator)
-	t.Cleanup(stop)
-	browser, stop = context.WithTimeout(browser, 5*time.Minute)
-	t.Cleanup(stop)
-	if err := chromedp.Do(browser); err != nil { // starts it
-		t.Fatal(err)
-	}
-	return browser
 }
 
 func wanted(name string) bool {

@@ -1,5 +1,3 @@
-//go:build screenshots
-
 package templates
 
 import (
@@ -12,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/sealpost/sealpost/test/browser"
 )
 
 // TestScript tries in a browser what sealpost.js adds to the pages.
@@ -43,11 +43,11 @@ func TestScript(t *testing.T) {
 	defer server.Close()
 	waiting := "{}"
 	status.Store(&waiting)
-	browser := chromium(t)
+	chromium := browser.Start(t)
 	show := func(p Page) {
 		t.Helper()
 		page.Store(&p)
-		if err := chromedp.Do(browser, chromedp.Navigate(server.URL+"/page")); err != nil {
+		if err := chromedp.Do(chromium, chromedp.Navigate(server.URL+"/page")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +64,7 @@ func TestScript(t *testing.T) {
 	}
 	until := func(expression string) {
 		t.Helper()
-		within, stop := context.WithTimeout(browser, 10*time.Second)
+		within, stop := context.WithTimeout(chromium, 10*time.Second)
 		defer stop()
 		var err error
 		for within.Err() == nil { // a page that gives way to another interrupts
@@ -92,7 +92,7 @@ func TestScript(t *testing.T) {
 	show(Sent{Wait: "w", ResendIn: time.Second, ExpiresIn: time.Minute})
 	until("!document.querySelector('[data-form=resend] button').disabled && document.querySelector('[data-until]').hidden")
 
-	if err := chromedp.Do(browser, chromedp.SendKeys("#code", "x12-34 56y7")); err != nil {
+	if err := chromedp.Do(chromium, chromedp.SendKeys("#code", "x12-34 56y7")); err != nil {
 		t.Fatal(err)
 	}
 	until("document.querySelector('#code').value === '123456'")
@@ -113,7 +113,7 @@ func TestScript(t *testing.T) {
 	// A double click is one request.
 	show(Login{Request: "r"})
 	script := "const f = document.querySelector('form'); f.email.value = 'a@example.com'; f.requestSubmit(); f.requestSubmit(); true"
-	if _, err := chromedp.Run(browser, chromedp.Evaluate[bool](script)); err != nil && !strings.Contains(err.Error(), "context") {
+	if _, err := chromedp.Run(chromium, chromedp.Evaluate[bool](script)); err != nil && !strings.Contains(err.Error(), "context") {
 		t.Fatal(err)
 	}
 	posted("/login?action=email&email=a%40example.com&request=r")

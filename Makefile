@@ -1,0 +1,42 @@
+# make test      sets up what the tests need and passes them
+# make check     what CI runs: format, vet, staticcheck, generated files, tests
+
+.PHONY: test check lint generate screenshots fuzz vuln build
+
+build: ## the binary, bin/sealpost
+	CGO_ENABLED=0 go build -trimpath -o bin/sealpost ./cmd/sealpost
+
+test: bin/oauth2-proxy
+	./test/setup.sh
+	CGO_ENABLED=1 go test -race -json -timeout 12m ./... | go run ./test/report
+
+check: lint test
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
+	go mod tidy -diff
+	go vet -tags screenshots ./...
+	go tool staticcheck -tags screenshots ./...
+
+generate: ## docs/settings.md, from the comments in config.go
+	go generate ./...
+
+# The real relying party of the tests, from a module of its own: its
+# dependencies are not ours.
+bin/oauth2-proxy: test/oauth2proxy/go.mod test/oauth2proxy/go.sum
+	cd test/oauth2proxy && CGO_ENABLED=0 go build -o ../../bin/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
+
+screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail for some
+	./test/setup.sh
+	go test -tags screenshots -run TestScreenshots -count 1 ./templates
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+vuln: ## known vulnerabilities; needs the network
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
