@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/storage/sqlite"
 	"github.com/sealpost/sealpost/templates"
 )
 
@@ -570,4 +572,22 @@ func TestURLNamesTheRequestOnTheIssuer(t *testing.T) {
 	if got, want := newWorld(t).login.URL("a+b/c="), issuer+"/login?request=a%2Bb%2Fc%3D"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// openStore opens a new database of the real engine.
+func openStore(t *testing.T) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "sealpost.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
