@@ -1,0 +1,33 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/sealpost/sealpost/storage"
+)
+
+const allKeys = `
+	SELECT id, algorithm, generation, sealed, created_at, signs_at, retired_at FROM signing_keys
+	ORDER BY created_at, generation, id`
+
+// SigningKeys lists all keys, oldest first.
+func (db *DB) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
+	return list(ctx, db, "signing keys", func(k *storage.SigningKey) []any {
+		return []any{&k.ID, &k.Algorithm, &k.Generation, &k.Sealed, stamp{&k.CreatedAt}, stamp{&k.SignsAt}, stamp{&k.RetiredAt}}
+	}, allKeys)
+}
+
+const insertKey = `
+	INSERT INTO signing_keys (id, algorithm, generation, sealed, created_at, signs_at, retired_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
+
+// AddSigningKey inserts a key. storage.ErrConflict when the id is taken or the
+// algorithm has that generation already.
+func (db *DB) AddSigningKey(ctx context.Context, k storage.SigningKey) error {
+	n, err := db.exec(ctx, "add signing key", insertKey,
+		k.ID, k.Algorithm, k.Generation, k.Sealed, at(k.CreatedAt), at(k.SignsAt), at(k.RetiredAt))
+	if err == nil && n == 0 {
+		return storage.ErrConflict
+	}
+	return err
+}

@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// kept is how long attempts and sessions are kept after their end: a link's
+// page can still tell what became of it.
+const kept = 24 * time.Hour
+
+// Replicas that sweep at once share the work: each passes over what another is
+// removing.
+const (
+	sweepAttempts = `
+		DELETE FROM attempts WHERE id IN (
+			SELECT id FROM attempts WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+	sweepSessions = `
+		DELETE FROM sessions WHERE id IN (
+			SELECT id FROM sessions WHERE least(expires_at, idle_at, ended_at) <= $1
+			ORDER BY least(expires_at, idle_at, ended_at) LIMIT $2 FOR UPDATE SKIP LOCKED)`
+	sweepGrants = `
+		DELETE FROM grants WHERE id IN (
+			SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+	sweepLimits = `
+		DELETE FROM limits WHERE key IN (
+			SELECT key FROM limits WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+)
+
+// Sweep removes up to limit rows of each kind and returns how many it removed: 0
+// when there is nothing left to remove at now.
+//
+//   - attempts with their mail, which is not counted, a day after ExpiresAt;
+//   - sessions, a day after they have ended or run out;
+//   - grants at ExpiresAt, revoked or not: until then a replayed code or token
+//     must be known;
+//   - counters at the end of their window.
+//
+// Users, clients, consents and keys stay.
+func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (n int, err error) {
+	err = db.transaction(ctx, "sweep", func(b *pgx.Batch) {
+		n = 0
+		count := func(tag pgconn.CommandTag) error {
+			n += int(tag.RowsAffected())
+			return nil
+		}
+		b.Queue(sweepAttempts, at(now.Add(-kept)), limit).Exec(count)
+		b.Queue(sweepSessions, at(now.Add(-kept)), limit).Exec(count)
+		b.Queue(sweepGrants, at(now), limit).Exec(count)
+		b.Queue(sweepLimits, at(now), limit).Exec(count)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}

@@ -1,0 +1,94 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sealpost/sealpost/storage"
+)
+
+const sessionColumns = `sessions.id, sessions.user_id, sessions.auth_time, sessions.created_at, sessions.seen_at,
+	sessions.expires_at, sessions.idle_at, sessions.ended_at, sessions.browser, sessions.network`
+
+func sessionFields(s *storage.Session) []any {
+	return []any{
+		&s.ID, &s.UserID, (*moment)(&s.AuthTime), (*moment)(&s.CreatedAt), (*moment)(&s.SeenAt),
+		(*moment)(&s.ExpiresAt), (*moment)(&s.IdleAt), (*moment)(&s.EndedAt), &s.Browser, &s.Network,
+	}
+}
+
+// liveSession is true of a session that is live at ?1.
+const liveSession = `sessions.ended_at IS NULL AND sessions.expires_at > ?1 AND sessions.idle_at > ?1`
+
+const sessionWithUser = `SELECT ` + sessionColumns + `, ` + userColumns + `
+	FROM sessions JOIN users ON users.id = sessions.user_id
+	WHERE sessions.id = ?2 AND ` + liveSession + ` AND users.disabled_at IS NULL`
+
+// Session finds a live session and its user, who must not be disabled.
+func (db *DB) Session(ctx context.Context, id string, now time.Time) (l storage.Login, err error) {
+	err = db.get(ctx, sessionWithUser, args{moment(now), id}, append(sessionFields(&l.Session), userFields(&l.User)...)...)
+	return l, err
+}
+
+const touchSession = `UPDATE sessions SET seen_at = ?1, idle_at = ?3 WHERE id = ?2 AND ` + liveSession
+
+// TouchSession moves the idle end of a live session.
+func (db *DB) TouchSession(ctx context.Context, id string, now, idleAt time.Time) error {
+	return db.write(ctx, func(tx *tx) error {
+		return tx.one(touchSession, moment(now), id, moment(idleAt))
+	})
+}
+
+const (
+	endSession = `UPDATE sessions SET ended_at = ?1 WHERE id = ?2 AND ended_at IS NULL`
+
+	// The user is there for the index. A session that is gone needs nothing
+	// revoked: its grants are not live without it.
+	revokeGrantsOfSession = `UPDATE grants SET revoked_at = ?1
+		WHERE user_id = (SELECT user_id FROM sessions WHERE id = ?2) AND session_id = ?2 AND offline = 0 AND revoked_at IS NULL`
+)
+
+// EndSession ends a session and revokes its grants, save Offline ones.
+func (db *DB) EndSession(ctx context.Context, id string, now time.Time) error {
+	return db.write(ctx, func(tx *tx) error { return end(tx, id, now) })
+}
+
+func end(tx *tx, id string, now time.Time) error {
+	if _, err := tx.exec(endSession, moment(now), id); err != nil {
+		return err
+	}
+	_, err := tx.exec(revokeGrantsOfSession, moment(now), id)
+	return err
+}
+
+const (
+	userOfSession = `SELECT user_id FROM sessions WHERE id = ?2 AND ` + liveSession
+
+	renewSession = `UPDATE sessions SET auth_time = ?2, seen_at = ?3, idle_at = ?4 WHERE id = ?1 RETURNING ` + sessionColumns
+
+	newSession = `INSERT INTO sessions (id, user_id, auth_time, created_at, seen_at, expires_at, idle_at, browser, network)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING ` + sessionColumns
+)
+
+// continueSession renews a live Current of the user of l and ends one of
+// another user.
+func continueSession(tx *tx, l *storage.Login, c storage.Completion, now time.Time) (kept bool, err error) {
+	var userID string
+	switch err := tx.get(userOfSession, args{moment(now), c.Current}, &userID); {
+	case errors.Is(err, storage.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case userID != l.User.ID:
+		return false, end(tx, c.Current, now)
+	}
+	s := c.Session
+	err = tx.get(renewSession, args{c.Current, moment(s.AuthTime), moment(s.SeenAt), moment(s.IdleAt)}, sessionFields(&l.Session)...)
+	return err == nil, err
+}
+
+func insertSession(tx *tx, l *storage.Login, s storage.Session) error {
+	values := args{s.ID, l.User.ID, moment(s.AuthTime), moment(s.CreatedAt), moment(s.SeenAt), moment(s.ExpiresAt), moment(s.IdleAt), s.Browser, s.Network}
+	return tx.get(newSession, values, sessionFields(&l.Session)...)
+}

@@ -1,0 +1,128 @@
+package storagetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/sealpost/sealpost/storage"
+)
+
+var contextTests = []test{
+	{name: "a cancelled call fails and writes nothing", run: contextCancelled},
+	{name: "a call cancelled at any moment is done or not done", run: contextMidway},
+}
+
+func contextCancelled(d *db) {
+	ctx, cancel := context.WithCancel(d.Context())
+	cancel()
+	l := d.signIn()
+	d.claim(10, t0)
+	a := d.start()
+	g := d.redeem(l, offline, refreshable)
+	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
+	fresh, burned, code := d.attempt(), d.newGrant(l), d.newGrant(l)
+	c := d.completion(a, t0)
+	key := storage.SigningKey{ID: "k", Algorithm: "RS256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0}
+	limit := storage.Limit{Key: "l", Max: 1, Window: time.Hour}
+	for _, call := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Ping", func() error { return d.Ping(ctx) }},
+		{"Migrate", func() error { return d.Migrate(ctx) }},
+		{"SchemaVersion", func() error { _, _, err := d.SchemaVersion(ctx); return err }},
+		{"StartAttempt", func() error { return d.StartAttempt(ctx, fresh, d.mail(fresh), []storage.Limit{limit}, t0) }},
+		{"Attempt", func() error { _, err := d.Attempt(ctx, a.ID); return err }},
+		{"LatestAttempt", func() error { _, err := d.LatestAttempt(ctx, a.Txn, a.Browser); return err }},
+		{"ShowCode", func() error { _, err := d.ShowCode(ctx, a.ID, t0); return err }},
+		{"CloseAttempt", func() error { return d.CloseAttempt(ctx, a.ID, t0) }},
+		{"CancelAttempts", func() error { return d.CancelAttempts(ctx, a.Txn, a.Browser, t0) }},
+		{"TryCode", func() error { _, err := d.TryCode(ctx, a.ID, a.Browser, t0); return err }},
+		{"CompleteAttempt", func() error { _, err := d.CompleteAttempt(ctx, c, t0); return err }},
+		{"Session", func() error { _, err := d.Session(ctx, l.Session.ID, t0); return err }},
+		{"TouchSession", func() error { return d.TouchSession(ctx, l.Session.ID, t0, t0.Add(9*time.Hour)) }},
+		{"EndSession", func() error { return d.EndSession(ctx, l.Session.ID, t0) }},
+		{"ClaimMail", func() error { _, err := d.ClaimMail(ctx, 9, t0, t0.Add(time.Hour)); return err }},
+		{"FinishMail", func() error {
+			return d.FinishMail(ctx, []storage.MailOutcome{{ID: "unknown", State: storage.MailSent}}, t0)
+		}},
+		{"Client", func() error { _, err := d.Client(ctx, "client"); return err }},
+		{"Clients", func() error { _, err := d.Clients(ctx); return err }},
+		{"AddClient", func() error { return d.AddClient(ctx, client) }},
+		{"SaveClient", func() error { return d.SaveClient(ctx, client) }},
+		{"RemoveClient", func() error { return d.RemoveClient(ctx, "client") }},
+		{"RedeemCode", func() error { _, err := d.RedeemCode(ctx, code, t0); return err }},
+		{"RedeemCode again", func() error { _, err := d.RedeemCode(ctx, g, t0); return err }},
+		{"BurnCode", func() error { return d.BurnCode(ctx, burned, t0) }},
+		{"Refresh", func() error { _, _, err := d.Refresh(ctx, g.ID, g.ClientID, 1, t0, t0, t0); return err }},
+		{"Grant", func() error { _, _, err := d.Grant(ctx, g.ID, t0); return err }},
+		{"RevokeGrant", func() error { return d.RevokeGrant(ctx, g.ID, g.ClientID, t0) }},
+		{"Consent", func() error { _, err := d.Consent(ctx, l.User.ID, "client"); return err }},
+		{"SaveConsent", func() error {
+			return d.SaveConsent(ctx, storage.Consent{UserID: l.User.ID, ClientID: "client", Scopes: []string{"openid"}, At: t0})
+		}},
+		{"SigningKeys", func() error { _, err := d.SigningKeys(ctx); return err }},
+		{"AddSigningKey", func() error { return d.AddSigningKey(ctx, key) }},
+		{"DisableUser", func() error { return d.DisableUser(ctx, l.User.ID, t0) }},
+		{"Sweep", func() error { _, err := d.Sweep(ctx, t0.Add(99*day), 9); return err }},
+	} {
+		d.want(call.name, call.do(), context.Canceled)
+	}
+
+	same(d, "attempt", d.wantState("untouched", a.ID, t0, storage.StateLive), a)
+	got, err := d.Session(d.Context(), l.Session.ID, t0)
+	d.must(err)
+	same(d, "session", got, l)
+	kept, _, err := d.Grant(d.Context(), g.ID, t0)
+	d.must(err)
+	same(d, "grant", kept, g)
+	_, err = d.Attempt(d.Context(), fresh.ID)
+	d.want("attempt", err, storage.ErrNotFound)
+	d.must(d.ask(d, t0, limit))
+	d.wantSession("new", c.Session.ID, t0, storage.ErrNotFound)
+	for _, id := range []string{burned.ID, code.ID} {
+		d.wantGrant("new", id, t0, storage.ErrNotFound)
+	}
+	_, err = d.RedeemCode(d.Context(), burned, t0)
+	d.must(err)
+	_, err = d.Client(d.Context(), "client")
+	d.want("client", err, storage.ErrNotFound)
+	_, err = d.Consent(d.Context(), l.User.ID, "client")
+	d.want("consent", err, storage.ErrNotFound)
+	keys, err := d.SigningKeys(d.Context())
+	d.must(err)
+	same(d, "keys", len(keys), 0)
+	same(d, "messages due", len(d.claim(10, t0)), 2)
+}
+
+// contextMidway cancels calls while they run. Whatever a call answers, its
+// attempt is used together with its session and user, or not at all, and the
+// store goes on working.
+func contextMidway(d *db) {
+	cs := make([]storage.Completion, racers)
+	for i := range cs {
+		cs[i] = d.completion(d.start(), t0)
+	}
+	errs := d.race(func(s Store, i int) error {
+		ctx, cancel := context.WithCancel(d.Context())
+		defer cancel()
+		go cancel()
+		_, err := s.CompleteAttempt(ctx, cs[i], t0)
+		return err
+	})
+	for i, c := range cs {
+		a, err := d.Attempt(d.Context(), c.AttemptID)
+		d.must(err)
+		if errs[i] == nil && a.UsedAt.IsZero() {
+			d.Fatal("completed, but not used")
+		}
+		want := error(nil)
+		if a.UsedAt.IsZero() {
+			want = storage.ErrNotFound
+		}
+		d.wantSession("of the attempt", c.Session.ID, t0, want)
+		if a.UsedAt.IsZero() {
+			d.complete(a, t0)
+		}
+	}
+}
