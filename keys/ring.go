@@ -43,6 +43,10 @@ var ErrSignature = errors.New("no valid signature of ours")
 
 const sealPurpose = "signing-key"
 
+// skew is how far the clocks of replicas may be apart: one that is behind must
+// not find the first key of the ring too early to sign.
+const skew = time.Hour
+
 // Ring is the set of signing keys in memory. It is safe for concurrent use.
 type Ring struct {
 	store  Store
@@ -149,7 +153,7 @@ func (r *Ring) create(ctx context.Context, alg jose.SignatureAlgorithm, generati
 	now := r.now()
 	err = r.store.AddSigningKey(ctx, storage.SigningKey{
 		ID: b64.EncodeToString(print), Algorithm: string(alg), Generation: generation,
-		Sealed: []byte(r.secret.Seal(sealPurpose, der)), CreatedAt: now, SignsAt: now,
+		Sealed: []byte(r.secret.Seal(sealPurpose, der)), CreatedAt: now, SignsAt: now.Add(-skew),
 	})
 	if err != nil {
 		return fmt.Errorf("store %s key: %w", alg, err)

@@ -26,10 +26,14 @@ var b64 = base64.RawURLEncoding.Strict()
 
 // Secret is the operator's master secret. Every use of it has a purpose, and
 // every purpose a key of its own (HKDF, RFC 5869), so that a value made for
-// one purpose is worth nothing for another. A Secret does not print.
-type Secret struct {
+// one purpose is worth nothing for another. A Secret does not print: not by
+// itself, and not in an unexported field, where fmt asks no method of it and
+// would read anything but a function.
+type Secret struct{ material func() *material }
+
+type material struct {
 	master  []byte
-	derived *sync.Map // purpose → *derivedKey
+	derived sync.Map // purpose → *derivedKey
 }
 
 type derivedKey struct {
@@ -48,7 +52,8 @@ func ParseSecret(s string) (Secret, error) {
 	if len(master) != secretSize {
 		return Secret{}, fmt.Errorf("secret has %d bytes, wants %d; make one with: sealpost secret", len(master), secretSize)
 	}
-	return Secret{master: master, derived: &sync.Map{}}, nil
+	m := &material{master: master}
+	return Secret{func() *material { return m }}, nil
 }
 
 // NewSecret makes a secret in the form ParseSecret reads.
@@ -90,7 +95,8 @@ func (s Secret) Seal(purpose string, plain []byte) string {
 func (s Secret) Open(purpose, sealed string) ([]byte, error) {
 	aead := s.key(purpose).aead
 	in, err := b64.DecodeString(sealed)
-	if err != nil || len(in) < aead.NonceSize()+aead.Overhead() {
+	// The decoder skips line breaks; one value is to have one spelling.
+	if err != nil || len(in) < aead.NonceSize()+aead.Overhead() || len(sealed) != b64.EncodedLen(len(in)) {
 		return nil, ErrSealed
 	}
 	plain, err := aead.Open(nil, in[:aead.NonceSize()], in[aead.NonceSize():], nil)
@@ -101,11 +107,12 @@ func (s Secret) Open(purpose, sealed string) ([]byte, error) {
 }
 
 func (s Secret) key(purpose string) *derivedKey {
-	if k, ok := s.derived.Load(purpose); ok {
+	m := s.material()
+	if k, ok := m.derived.Load(purpose); ok {
 		return k.(*derivedKey)
 	}
 	derive := func(use string) []byte {
-		k, err := hkdf.Key(sha256.New, s.master, nil, "sealpost/1/"+use+"/"+purpose, 32)
+		k, err := hkdf.Key(sha256.New, m.master, nil, "sealpost/1/"+use+"/"+purpose, 32)
 		if err != nil {
 			panic(err) // only for lengths HKDF cannot give
 		}
@@ -119,7 +126,7 @@ func (s Secret) key(purpose string) *derivedKey {
 	if err != nil {
 		panic(err) // only for ciphers of another block size
 	}
-	k, _ := s.derived.LoadOrStore(purpose, &derivedKey{mac: derive("mac"), aead: aead})
+	k, _ := m.derived.LoadOrStore(purpose, &derivedKey{mac: derive("mac"), aead: aead})
 	return k.(*derivedKey)
 }
 
