@@ -124,11 +124,11 @@ func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a
 const (
 	useAttemptByLink = `UPDATE attempts SET used_at = ?1, session_id = ?3
 		WHERE id = ?2 AND ` + live + `
-		RETURNING ` + attemptColumns
+		RETURNING id, key, email, locale`
 
 	useAttemptByCode = `UPDATE attempts SET used_at = ?1, session_id = ?3
 		WHERE id = ?2 AND code_shown_at IS NOT NULL AND closed_at IS NULL AND tries > 0 AND ` + pending + `
-		RETURNING ` + attemptColumns
+		RETURNING id, key, email, locale`
 
 	keepSession = `UPDATE attempts SET session_id = ?2 WHERE id = ?1`
 )
@@ -142,7 +142,7 @@ func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now tim
 	}
 	err = db.write(ctx, func(tx *tx) error {
 		var a storage.Attempt
-		if err := tx.get(use, args{moment(now), c.AttemptID, c.Session.ID}, attemptFields(&a)...); err != nil {
+		if err := tx.get(use, args{moment(now), c.AttemptID, c.Session.ID}, &a.ID, &a.Key, &a.Email, &a.Locale); err != nil {
 			return err
 		}
 		if err := signIn(tx, &l.User, a, c, now); err != nil {

@@ -4,14 +4,15 @@
 //
 // The file is in WAL mode: readers and the writer do not wait for each other.
 // All writes go through one connection, each in a transaction that takes the
-// write lock first, so no two ever work on the same rows; every read is one
-// statement on one of a pool of connections that cannot write. Several processes may share the file,
-// such as the command line beside the server, on a local disk; they wait for
-// each other's writes.
+// write lock first, so that no two work on the same rows. Every read is one
+// statement, on one of several connections that cannot write. Other processes
+// may use the file at the same time, such as the command line beside the
+// server; writers wait for each other. It must be on a local disk.
 //
 // A commit is on disk before it is acknowledged (synchronous = FULL). With
-// NORMAL a power failure could bring back the last commits' past: links that
-// were used would be good again, and revoked tokens, too.
+// NORMAL it would survive the end of the process, but a power failure could take
+// the last commits back: links that were used would be good again, and so would
+// revoked tokens. The price is one flush of the disk for each commit.
 package sqlite
 
 import (
@@ -69,11 +70,33 @@ func Open(ctx context.Context, source string) (*DB, error) {
 	if db.reader, err = newPool(path, max(4, runtime.NumCPU()), "_query_only", "1"); err != nil {
 		return nil, errors.Join(err, db.writer.Close())
 	}
-	// The writer comes first: it turns WAL on, for whoever opens the file.
-	if err := errors.Join(db.writer.PingContext(ctx), db.Ping(ctx)); err != nil {
+	if err := db.connect(ctx); err != nil {
 		return nil, errors.Join(unusable(path, err), db.Close())
 	}
 	return db, nil
+}
+
+// connect makes the first connections, the writer's first: it turns WAL on, for
+// whoever opens the file. While another process does that, or is the last to
+// leave the file, SQLite answers SQLITE_BUSY at once, whatever the timeout; so
+// it is asked again.
+func (db *DB) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		err := db.writer.PingContext(ctx)
+		if err == nil {
+			err = db.Ping(ctx)
+		}
+		if !isCode(err, sqlite3.SQLITE_BUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // creating is held while create has a file open: closing any descriptor of a
@@ -148,7 +171,7 @@ func (p *pool) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 }
 
 func newPool(path string, size int, options ...string) (*pool, error) {
-	// Of the file itself SQLite must not make a new one: create has.
+	// mode=rw: a file that is gone is an error, not a new database.
 	query := url.Values{"mode": {"rw"}, "_busy_timeout": {fmt.Sprint(busyTimeout.Milliseconds())}, "_defensive": {"1"}, "_dqs": {"0"}, "_error_rc": {"1"}}
 	for i := 0; i < len(options); i += 2 {
 		query.Set(options[i], options[i+1])
@@ -200,8 +223,8 @@ func (db *DB) write(ctx context.Context, do func(tx *tx) error) error {
 	if err := t.Commit(); err != nil {
 		return err
 	}
-	// Only now is the connection free to prepare on. What fails here is tried
-	// again by the next that needs it.
+	// Only now is the connection free to prepare on. Whatever fails here is
+	// tried again by the next transaction that needs it.
 	for _, query := range tx.unstored {
 		db.writer.prepare(context.WithoutCancel(ctx), query)
 	}

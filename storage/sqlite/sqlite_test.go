@@ -197,11 +197,55 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	}
 }
 
+// That its user is disabled hides this from every other method.
+func TestDisablingRevokesGrants(t *testing.T) {
+	db := migrated(t)
+	l := complete(t, db, start(t, db, 1))
+	if _, err := db.RedeemCode(t.Context(), grantOf(l), t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.DisableUser(t.Context(), l.User.ID, t0); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := db.reader.QueryRow(`SELECT count(*) FROM grants WHERE revoked_at IS NULL`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d grants are left (error %v)", left, err)
+	}
+}
+
+func TestSchemaRefusesNonsense(t *testing.T) {
+	db := migrated(t)
+	l := complete(t, db, start(t, db, 1))
+	if _, err := db.RedeemCode(t.Context(), grantOf(l), t0); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []string{
+		`UPDATE attempts SET cancelled_at = 1`, // is used already
+		`UPDATE attempts SET session_id = ''`,
+		`UPDATE attempts SET tries = -1`,
+		`UPDATE attempts SET created_at = '2030-01-01'`,
+		`UPDATE attempts SET expires_at = NULL`,
+		`UPDATE mail SET state = 'lost'`,
+		`UPDATE mail SET attempt_id = 'unknown'`,
+		`UPDATE users SET groups = 'admins'`,
+		`UPDATE users SET id = ''`,
+		`UPDATE sessions SET user_id = 'unknown'`,
+		`UPDATE grants SET user_id = 'unknown'`,
+		`UPDATE grants SET refresh_idle_at = NULL`,
+		`UPDATE grants SET offline = 2`,
+		`UPDATE grants SET scopes = '{}'`,
+	} {
+		if _, err := db.writer.Exec(change); err == nil {
+			t.Errorf("%s: not refused", change)
+		}
+	}
+}
+
 // Several processes may find no file and make it, all at once.
 func TestOpenRace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sealpost.db")
 	var all sync.WaitGroup
-	for range 16 {
+	for range 8 {
 		all.Go(func() {
 			db, err := Open(t.Context(), path)
 			if err != nil {

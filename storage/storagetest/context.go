@@ -17,82 +17,108 @@ func contextCancelled(d *db) {
 	cancel()
 	l := d.signIn()
 	d.claim(10, t0)
-	a := d.start()
-	g := d.redeem(l, offline, refreshable)
-	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
-	fresh, burned, code := d.attempt(), d.newGrant(l), d.newGrant(l)
-	c := d.completion(a, t0)
-	key := storage.SigningKey{ID: "k", Algorithm: "RS256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0}
-	limit := storage.Limit{Key: "l", Max: 1, Window: time.Hour}
-	for _, call := range []struct {
-		name string
-		do   func() error
-	}{
-		{"Ping", func() error { return d.Ping(ctx) }},
-		{"Migrate", func() error { return d.Migrate(ctx) }},
-		{"SchemaVersion", func() error { _, _, err := d.SchemaVersion(ctx); return err }},
-		{"StartAttempt", func() error { return d.StartAttempt(ctx, fresh, d.mail(fresh), []storage.Limit{limit}, t0) }},
-		{"Attempt", func() error { _, err := d.Attempt(ctx, a.ID); return err }},
-		{"LatestAttempt", func() error { _, err := d.LatestAttempt(ctx, a.Txn, a.Browser); return err }},
-		{"ShowCode", func() error { _, err := d.ShowCode(ctx, a.ID, t0); return err }},
-		{"CloseAttempt", func() error { return d.CloseAttempt(ctx, a.ID, t0) }},
-		{"CancelAttempts", func() error { return d.CancelAttempts(ctx, a.Txn, a.Browser, t0) }},
-		{"TryCode", func() error { _, err := d.TryCode(ctx, a.ID, a.Browser, t0); return err }},
-		{"CompleteAttempt", func() error { _, err := d.CompleteAttempt(ctx, c, t0); return err }},
-		{"Session", func() error { _, err := d.Session(ctx, l.Session.ID, t0); return err }},
-		{"TouchSession", func() error { return d.TouchSession(ctx, l.Session.ID, t0, t0.Add(9*time.Hour)) }},
-		{"EndSession", func() error { return d.EndSession(ctx, l.Session.ID, t0) }},
-		{"ClaimMail", func() error { _, err := d.ClaimMail(ctx, 9, t0, t0.Add(time.Hour)); return err }},
-		{"FinishMail", func() error {
-			return d.FinishMail(ctx, []storage.MailOutcome{{ID: "unknown", State: storage.MailSent}}, t0)
-		}},
-		{"Client", func() error { _, err := d.Client(ctx, "client"); return err }},
-		{"Clients", func() error { _, err := d.Clients(ctx); return err }},
-		{"AddClient", func() error { return d.AddClient(ctx, client) }},
-		{"SaveClient", func() error { return d.SaveClient(ctx, client) }},
-		{"RemoveClient", func() error { return d.RemoveClient(ctx, "client") }},
-		{"RedeemCode", func() error { _, err := d.RedeemCode(ctx, code, t0); return err }},
-		{"RedeemCode again", func() error { _, err := d.RedeemCode(ctx, g, t0); return err }},
-		{"BurnCode", func() error { return d.BurnCode(ctx, burned, t0) }},
-		{"Refresh", func() error { _, _, err := d.Refresh(ctx, g.ID, g.ClientID, 1, t0, t0, t0); return err }},
-		{"Grant", func() error { _, _, err := d.Grant(ctx, g.ID, t0); return err }},
-		{"RevokeGrant", func() error { return d.RevokeGrant(ctx, g.ID, g.ClientID, t0) }},
-		{"Consent", func() error { _, err := d.Consent(ctx, l.User.ID, "client"); return err }},
-		{"SaveConsent", func() error {
-			return d.SaveConsent(ctx, storage.Consent{UserID: l.User.ID, ClientID: "client", Scopes: []string{"openid"}, At: t0})
-		}},
-		{"SigningKeys", func() error { _, err := d.SigningKeys(ctx); return err }},
-		{"AddSigningKey", func() error { return d.AddSigningKey(ctx, key) }},
-		{"DisableUser", func() error { return d.DisableUser(ctx, l.User.ID, t0) }},
-		{"Sweep", func() error { _, err := d.Sweep(ctx, t0.Add(99*day), 9); return err }},
-	} {
-		d.want(call.name, call.do(), context.Canceled)
+	w := world{
+		login: l, asked: d.start(), grant: d.redeem(l, offline, refreshable),
+		attempt: d.attempt(), code: d.newGrant(l), burned: d.newGrant(l),
+		client: storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0},
+		key:    storage.SigningKey{ID: "k", Algorithm: "RS256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0},
+		limit:  storage.Limit{Key: "l", Max: 1, Window: time.Hour},
 	}
+	w.completion = d.completion(w.asked, t0)
+	for name, call := range w.calls(ctx, d) {
+		d.want(name, call(), context.Canceled)
+	}
+	w.wantUntouched(d)
+}
 
-	same(d, "attempt", d.wantState("untouched", a.ID, t0, storage.StateLive), a)
-	got, err := d.Session(d.Context(), l.Session.ID, t0)
-	d.must(err)
-	same(d, "session", got, l)
-	kept, _, err := d.Grant(d.Context(), g.ID, t0)
-	d.must(err)
-	same(d, "grant", kept, g)
-	_, err = d.Attempt(d.Context(), fresh.ID)
-	d.want("attempt", err, storage.ErrNotFound)
-	d.must(d.ask(d, t0, limit))
-	d.wantSession("new", c.Session.ID, t0, storage.ErrNotFound)
-	for _, id := range []string{burned.ID, code.ID} {
-		d.wantGrant("new", id, t0, storage.ErrNotFound)
+// world is what calls are about: what is there, and what is not yet.
+type world struct {
+	login storage.Login
+	asked storage.Attempt
+	grant storage.Grant
+
+	attempt      storage.Attempt
+	completion   storage.Completion
+	code, burned storage.Grant
+	client       storage.Client
+	key          storage.SigningKey
+	limit        storage.Limit
+}
+
+// calls are calls of all methods, each of which would change what it can.
+func (w world) calls(ctx context.Context, d *db) map[string]func() error {
+	a, g, session := w.asked, w.grant, w.login.Session.ID
+	return map[string]func() error{
+		"Ping":          func() error { return d.Ping(ctx) },
+		"Migrate":       func() error { return d.Migrate(ctx) },
+		"SchemaVersion": func() error { _, _, err := d.SchemaVersion(ctx); return err },
+		"StartAttempt": func() error {
+			return d.StartAttempt(ctx, w.attempt, d.mail(w.attempt), []storage.Limit{w.limit}, t0)
+		},
+		"Attempt":         func() error { _, err := d.Attempt(ctx, a.ID); return err },
+		"LatestAttempt":   func() error { _, err := d.LatestAttempt(ctx, a.Txn, a.Browser); return err },
+		"ShowCode":        func() error { _, err := d.ShowCode(ctx, a.ID, t0); return err },
+		"CloseAttempt":    func() error { return d.CloseAttempt(ctx, a.ID, t0) },
+		"CancelAttempts":  func() error { return d.CancelAttempts(ctx, a.Txn, a.Browser, t0) },
+		"TryCode":         func() error { _, err := d.TryCode(ctx, a.ID, a.Browser, t0); return err },
+		"CompleteAttempt": func() error { _, err := d.CompleteAttempt(ctx, w.completion, t0); return err },
+		"Session":         func() error { _, err := d.Session(ctx, session, t0); return err },
+		"TouchSession":    func() error { return d.TouchSession(ctx, session, t0, t0.Add(9*time.Hour)) },
+		"EndSession":      func() error { return d.EndSession(ctx, session, t0) },
+		"ClaimMail":       func() error { _, err := d.ClaimMail(ctx, 9, t0, t0.Add(time.Hour)); return err },
+		"FinishMail": func() error {
+			return d.FinishMail(ctx, []storage.MailOutcome{{ID: "unknown", State: storage.MailSent}}, t0)
+		},
+		"Client":           func() error { _, err := d.Client(ctx, w.client.ID); return err },
+		"Clients":          func() error { _, err := d.Clients(ctx); return err },
+		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
+		"SaveClient":       func() error { return d.SaveClient(ctx, w.client) },
+		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID) },
+		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, t0); return err },
+		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, t0); return err },
+		"BurnCode":         func() error { return d.BurnCode(ctx, w.burned, t0) },
+		"Refresh":          func() error { _, _, err := d.Refresh(ctx, g.ID, g.ClientID, 1, t0, t0, t0); return err },
+		"Grant":            func() error { _, _, err := d.Grant(ctx, g.ID, t0); return err },
+		"RevokeGrant":      func() error { return d.RevokeGrant(ctx, g.ID, g.ClientID, t0) },
+		"Consent":          func() error { _, err := d.Consent(ctx, w.login.User.ID, w.client.ID); return err },
+		"SaveConsent": func() error {
+			return d.SaveConsent(ctx, storage.Consent{UserID: w.login.User.ID, ClientID: w.client.ID, Scopes: []string{"openid"}, At: t0})
+		},
+		"SigningKeys":   func() error { _, err := d.SigningKeys(ctx); return err },
+		"AddSigningKey": func() error { return d.AddSigningKey(ctx, w.key) },
+		"DisableUser":   func() error { return d.DisableUser(ctx, w.login.User.ID, t0) },
+		"Sweep":         func() error { _, err := d.Sweep(ctx, t0.Add(99*day), 9); return err },
 	}
-	_, err = d.RedeemCode(d.Context(), burned, t0)
+}
+
+// wantUntouched checks that what was there is as it was and nothing was added.
+func (w world) wantUntouched(d *db) {
+	d.Helper()
+	same(d, "attempt", d.wantState("untouched", w.asked.ID, t0, storage.StateLive), w.asked)
+	l, err := d.Session(d.Context(), w.login.Session.ID, t0)
 	d.must(err)
-	_, err = d.Client(d.Context(), "client")
+	same(d, "session", l, w.login)
+	g, _, err := d.Grant(d.Context(), w.grant.ID, t0)
+	d.must(err)
+	same(d, "grant", g, w.grant)
+
+	_, err = d.Attempt(d.Context(), w.attempt.ID)
+	d.want("attempt", err, storage.ErrNotFound)
+	d.wantSession("new", w.completion.Session.ID, t0, storage.ErrNotFound)
+	_, err = d.Client(d.Context(), w.client.ID)
 	d.want("client", err, storage.ErrNotFound)
-	_, err = d.Consent(d.Context(), l.User.ID, "client")
+	_, err = d.Consent(d.Context(), w.login.User.ID, w.client.ID)
 	d.want("consent", err, storage.ErrNotFound)
 	keys, err := d.SigningKeys(d.Context())
 	d.must(err)
 	same(d, "keys", len(keys), 0)
-	same(d, "messages due", len(d.claim(10, t0)), 2)
+
+	same(d, "messages due", len(d.claim(10, t0)), 1)
+	d.must(d.ask(d, t0, w.limit)) // nothing was counted
+	for _, fresh := range []storage.Grant{w.code, w.burned} {
+		_, err = d.RedeemCode(d.Context(), fresh, t0)
+		d.must(err)
+	}
 }
 
 // contextMidway cancels calls while they run. Whatever a call answers, its

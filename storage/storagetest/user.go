@@ -29,6 +29,8 @@ func userDisable(d *db) {
 	d.want("refresh", err, storage.ErrNotFound)
 	d.wantSession("of another user", bystander.Session.ID, t0, nil)
 	d.wantGrant("of another user", others.ID, t0, nil)
+	d.wantSweep("expired grants", t0.Add(day-tick), 4)
+	d.wantSweep("the sessions, a day after they were ended", t0.Add(day), 2)
 }
 
 // The mail of a disabled user is the one place where the record shows.
