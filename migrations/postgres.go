@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -45,7 +46,7 @@ func postgresUp(ctx context.Context, db *sql.DB, files fs.FS) error {
 			return err
 		}
 		done, err := postgresUpLocked(ctx, db, p)
-		if err != nil && !isAgain(err) || done {
+		if err != nil || done {
 			return err
 		}
 		select {
@@ -56,11 +57,13 @@ func postgresUp(ctx context.Context, db *sql.DB, files fs.FS) error {
 	}
 }
 
-// postgresUpLocked migrates unless another program holds the lock.
+// postgresUpLocked migrates; done is false when another program came in
+// between.
 func postgresUpLocked(ctx context.Context, db *sql.DB, p *goose.Provider) (done bool, err error) {
 	for _, query := range []string{createPostgresLock, insertPostgresLock} {
 		if _, err := db.ExecContext(ctx, query); err != nil {
-			return false, err
+			// IF NOT EXISTS does not save whoever runs it at the same time.
+			return false, except(err, "23505", "42P07", "40001", "40P01")
 		}
 	}
 	lock, err := db.BeginTx(ctx, nil)
@@ -74,25 +77,22 @@ func postgresUpLocked(ctx context.Context, db *sql.DB, p *goose.Provider) (done 
 	var id int
 	if err := lock.QueryRowContext(ctx, takePostgresLock).Scan(&id); err != nil {
 		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
+			err = nil // it is taken
 		}
 		return false, err
 	}
-	_, err = p.Up(ctx)
-	return err == nil, err
+	if _, err := p.Up(ctx); err != nil {
+		return false, except(err, "40001", "40P01") // given up for those that serve meanwhile
+	}
+	return true, nil
 }
 
-// isAgain says whether a statement failed only because another program ran the
-// same at the same time: even CREATE TABLE IF NOT EXISTS may.
-func isAgain(err error) bool {
-	switch sqlState(err) {
-	case "23505", // unique_violation, of a system catalogue
-		"42P07", "42710", // duplicate_table, duplicate_object
-		"40001", "40P01", // serialization_failure, deadlock_detected
-		"XX000": // "tuple concurrently updated"
-		return true
+// except gives err, nil when it has one of the SQLSTATEs.
+func except(err error, states ...string) error {
+	if slices.Contains(states, sqlState(err)) {
+		return nil
 	}
-	return false
+	return err
 }
 
 // PostgresVersion gives the version that a PostgreSQL database is at, 0 when it

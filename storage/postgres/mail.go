@@ -27,11 +27,11 @@ const (
 	// The bound keeps the claim short; what is left is not claimed, and expired
 	// by the next.
 	expireMail = `
-		UPDATE mail SET state = 'expired', updated_at = $1 WHERE id IN (
+		UPDATE mail SET state = 'expired', updated_at = $1 WHERE id = ANY (ARRAY(
 			SELECT m.id FROM mail m JOIN attempts a ON a.id = m.attempt_id
 			WHERE ` + mailDue + ` AND NOT (` + mailWanted + `)
 			ORDER BY m.next_at LIMIT 1000
-			FOR UPDATE OF m SKIP LOCKED)`
+			FOR UPDATE OF m SKIP LOCKED))`
 	claimMail = `
 		WITH due AS MATERIALIZED (
 			SELECT m.id, m.next_at FROM mail m JOIN attempts a ON a.id = m.attempt_id

@@ -2,7 +2,8 @@
 // replicas on one database.
 //
 // Each method is one round trip and at most one commit: a single statement, or
-// statements sent together between BEGIN and COMMIT. Nothing outlives a
+// statements sent together between BEGIN and COMMIT. (A connection that nobody
+// used for a second is asked first whether it still lives.) Nothing outlives a
 // transaction on the server, so that PgBouncer in transaction mode may stand in
 // between, and nothing is asked of the server that CockroachDB or YugabyteDB
 // do not have: no LISTEN, advisory lock, trigger, sequence or superuser right,
@@ -33,8 +34,9 @@ import (
 )
 
 const (
-	// queryTimeout bounds the wait for a connection and then the statement. It
-	// is kept on this side: PgBouncer refuses statement_timeout at connect.
+	// queryTimeout bounds a statement with the wait for its connection, unless
+	// the caller's deadline comes first. It is kept on this side: PgBouncer
+	// refuses statement_timeout at connect.
 	queryTimeout = 30 * time.Second
 	// connectTimeout is the default of connect_timeout.
 	connectTimeout = 5 * time.Second
@@ -50,8 +52,9 @@ const (
 // DB is a PostgreSQL database. Its methods may be called at the same time.
 //
 // A call whose context ends while it waits for a connection does nothing. Once
-// the statement is on its way the call sees it through: its outcome is known,
-// and the connection stays good although a browser went away.
+// the statement is on its way the call sees it through, cancelled or not, until
+// its deadline or for 30 seconds: so its outcome is known, and the connection
+// stays good although a browser went away.
 type DB struct {
 	pool *pgxpool.Pool
 }
@@ -138,8 +141,9 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // Migrate brings the schema up to date, as long as ctx allows. Any number of
-// replicas may do it at once, and on a schema newer than this program's it does
-// nothing.
+// replicas may do it at once; the one that migrates holds two connections, which
+// a pooler in between must have to give. On a schema newer than this program's
+// it does nothing.
 func (db *DB) Migrate(ctx context.Context) error {
 	pool := db.forMigrations()
 	return errors.Join(migrations.Postgres(ctx, pool), pool.Close())
@@ -158,7 +162,7 @@ func (db *DB) SchemaVersion(ctx context.Context) (at, newest int64, err error) {
 func (db *DB) forMigrations() *sql.DB { return stdlib.OpenDB(*db.pool.Config().ConnConfig) }
 
 // call runs f on a connection, again when the server asked for that. The
-// context of f does not end with ctx.
+// context of f has the deadline of ctx but is not cancelled with it.
 func (db *DB) call(ctx context.Context, what string, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	for try := 1; ; try++ {
 		err := db.try(ctx, f)
@@ -177,14 +181,15 @@ func (db *DB) call(ctx context.Context, what string, f func(ctx context.Context,
 }
 
 func (db *DB) try(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
-	waiting, cancel := context.WithTimeout(ctx, queryTimeout)
+	bounded, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	conn, err := db.pool.Acquire(waiting)
+	conn, err := db.pool.Acquire(bounded)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	running, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+	deadline, _ := bounded.Deadline()
+	running, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	return f(running, conn)
 }

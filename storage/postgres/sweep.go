@@ -13,21 +13,22 @@ import (
 const kept = 24 * time.Hour
 
 // Replicas that sweep at once share the work: each passes over what another is
-// removing.
+// removing. ARRAY keeps the planner, which does not know how few they are, from
+// reading the whole table to find them.
 const (
 	sweepAttempts = `
-		DELETE FROM attempts WHERE id IN (
-			SELECT id FROM attempts WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+		DELETE FROM attempts WHERE id = ANY (ARRAY(
+			SELECT id FROM attempts WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 	sweepSessions = `
-		DELETE FROM sessions WHERE id IN (
+		DELETE FROM sessions WHERE id = ANY (ARRAY(
 			SELECT id FROM sessions WHERE least(expires_at, idle_at, ended_at) <= $1
-			ORDER BY least(expires_at, idle_at, ended_at) LIMIT $2 FOR UPDATE SKIP LOCKED)`
+			ORDER BY least(expires_at, idle_at, ended_at) LIMIT $2 FOR UPDATE SKIP LOCKED))`
 	sweepGrants = `
-		DELETE FROM grants WHERE id IN (
-			SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+		DELETE FROM grants WHERE id = ANY (ARRAY(
+			SELECT id FROM grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 	sweepLimits = `
-		DELETE FROM limits WHERE key IN (
-			SELECT key FROM limits WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+		DELETE FROM limits WHERE key = ANY (ARRAY(
+			SELECT key FROM limits WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 )
 
 // Sweep removes up to limit rows of each kind and returns how many it removed: 0

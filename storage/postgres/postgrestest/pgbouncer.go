@@ -1,6 +1,9 @@
+//go:build unix
+
 package postgrestest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -58,7 +61,7 @@ server_check_delay = 0
 `
 	files := map[string]string{}
 	return start("KILL", files, func(host, port string) string {
-		files["pgbouncer.ini"] = fmt.Sprintf(config, u.Hostname(), u.Port(), u.User.Username(), password, host, port)
+		files["pgbouncer.ini"] = fmt.Sprintf(config, u.Hostname(), cmp.Or(u.Port(), "5432"), u.User.Username(), password, host, port)
 		return "exec " + bin + " pgbouncer.ini"
 	}, func(address string) error {
 		pooled := *u
