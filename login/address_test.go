@@ -73,7 +73,10 @@ func TestAddressesThatAreRefused(t *testing.T) {
 }
 
 func TestEveryOtherCharacterIsNoAliasOfALetter(t *testing.T) {
-	for r := rune(0x80); r <= 0x10ffff; r++ {
+	for r := rune(0x80); r < 0xe1000; r++ {
+		if r == 0x20000 { // ideographs and planes without characters
+			r = 0xe0000
+		}
 		if a, err := ParseAddress("a@exa" + string(r) + "mple.com"); err == nil && !strings.Contains(a.Key, "@xn--") {
 			t.Errorf("U+%04X in a domain becomes %s", r, a.Key)
 		}

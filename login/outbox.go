@@ -21,9 +21,10 @@ const (
 	// A lease outlasts messageTimeout, so that no replica sends what another is
 	// still sending. A mail begins only while so much of its lease is left.
 	leaseFor     = 2 * time.Minute
-	storeTimeout = 10 * time.Second // one call of the store
-	idleAfter    = 20 * time.Second // an unused connection is closed
-	drainFor     = 8 * time.Second  // what a stop waits for mail
+	storeTimeout = 10 * time.Second       // one call of the store
+	writeEvery   = 100 * time.Millisecond // outcomes, while workers are busy
+	idleAfter    = 20 * time.Second       // an unused connection is closed
+	drainFor     = 8 * time.Second        // what a stop waits for mail
 	firstDelay   = time.Second
 	lastDelay    = time.Minute      // between two tries of one mail
 	lastPause    = 30 * time.Second // between two tries of a server in trouble
@@ -59,7 +60,7 @@ type OutboxConfig struct {
 //
 //   - A mail that the server is known to have taken is not sent again: while it
 //     is being sent its lease keeps every other outbox away, and no mail is
-//     begun before the outcomes of earlier ones are written. Only when this
+//     begun while the outcomes of earlier ones cannot be written. Only when this
 //     process dies, or the server's answer is lost, between the end of the mail
 //     and the record of it, is the mail sent again, with the same bytes and
 //     Message-ID and a few times at most: an undelivered link locks a person
@@ -179,10 +180,14 @@ type run struct {
 	workers []*worker
 	done    chan result
 
-	idle    []*worker // the one used last is last, so that few connections stay warm
-	ready   []lease   // claimed and not begun
-	pending []result  // not written
-	due     bool      // there may be more to claim
+	idle  []*worker // the one used last is last, so that few connections stay warm
+	ready []lease   // claimed and not begun
+	due   bool      // there may be more to claim
+
+	pending []result         // not written
+	linger  <-chan time.Time // until it is time to write them
+	overdue bool             // it is
+	stuck   bool             // they could not be written: nothing else begins
 
 	troubles int // in a row
 	paused   time.Time
@@ -194,30 +199,33 @@ func (r *run) loop(ctx, work context.Context, abort context.CancelFunc) error {
 	stopping, aborted := ctx.Done(), work.Done()
 	r.due = true
 	for {
-		written := r.write(work)
-		if written {
+		if r.overdue || r.quiet() {
+			r.write(work)
+		}
+		if !r.stuck {
 			r.claim(work)
 			r.dispatch(work)
 		}
-		switch {
-		case written && len(r.pending) > 0: // let go just now
-			continue
-		case stopping != nil || len(r.idle) < len(r.workers) || len(r.ready) > 0:
-		case written && !r.due:
-			return nil
-		case !written && aborted == nil:
-			return fmt.Errorf("outbox: the outcomes of %d mails are not written", len(r.pending))
+		if r.quiet() && len(r.ready) == 0 {
+			switch {
+			case len(r.pending) > 0 && !r.stuck: // let go just now
+				continue
+			case stopping != nil:
+			case len(r.pending) == 0 && (!r.due || aborted == nil):
+				return nil
+			case aborted == nil:
+				return fmt.Errorf("outbox: the outcomes of %d mails are not written", len(r.pending))
+			}
 		}
 		select {
 		case res := <-r.done:
 			r.take(res)
-			for range len(r.done) { // one commit for all there are
-				r.take(<-r.done)
-			}
+		case <-r.linger:
+			r.overdue = true
 		case <-r.wake:
 			r.due = true
 		case <-tick.C:
-			r.due = true
+			r.due, r.overdue = true, true
 		case <-stopping:
 			stopping, r.due = nil, true
 			defer time.AfterFunc(drainFor, abort).Stop()
@@ -231,7 +239,7 @@ func (r *run) loop(ctx, work context.Context, abort context.CancelFunc) error {
 // while; workers that fail meanwhile tell nothing new.
 func (r *run) take(res result) {
 	r.idle = append(r.idle, res.worker)
-	r.pending = append(r.pending, res)
+	r.note(res)
 	now := r.cfg.Now()
 	switch {
 	case !res.asked:
@@ -248,22 +256,33 @@ func (r *run) take(res result) {
 // letGo gives up leases of mails that were not begun.
 func (r *run) letGo(leases []lease, now time.Time) {
 	for _, l := range leases {
-		r.pending = append(r.pending, result{lease: l,
-			outcome: storage.MailOutcome{ID: l.Mail.ID, State: storage.MailQueued, NextAt: now, Detail: "not begun"}})
+		r.note(result{lease: l, outcome: storage.MailOutcome{ID: l.Mail.ID, State: storage.MailQueued, NextAt: now, Detail: "not begun"}})
 	}
 }
 
-// write records what is pending, and says whether nothing is left. It works on
-// when everything else is told to stop: an outcome that is lost is a mail that
-// is sent again.
-func (r *run) write(ctx context.Context) bool {
+// quiet says whether no mail is under way.
+func (r *run) quiet() bool { return len(r.idle) == len(r.workers) }
+
+// note has a result written: soon, so that busy workers share a commit, and at
+// once when nobody is busy.
+func (r *run) note(res result) {
+	r.pending = append(r.pending, res)
+	if r.linger == nil {
+		r.linger = time.After(writeEvery)
+	}
+}
+
+// write records what is pending. It works on when everything else is told to
+// stop: an outcome that is lost is a mail that is sent again.
+func (r *run) write(ctx context.Context) {
+	r.linger, r.overdue = nil, false
 	now := r.cfg.Now()
 	// The end of a lease gives the mail back by itself. It may be another's now.
 	r.pending = slices.DeleteFunc(r.pending, func(res result) bool {
 		return res.queued() && !now.Before(res.lease.until)
 	})
-	if len(r.pending) == 0 {
-		return true
+	if r.stuck = false; len(r.pending) == 0 {
+		return
 	}
 	outcomes := make([]storage.MailOutcome, len(r.pending))
 	for i, res := range r.pending {
@@ -276,10 +295,10 @@ func (r *run) write(ctx context.Context) bool {
 		// It may have been written all the same, and the mail be another's by
 		// now: to queue it once more would cut that lease short.
 		r.pending = slices.DeleteFunc(r.pending, result.queued)
-		return false
+		r.stuck = true
+		return
 	}
 	r.pending = nil
-	return true
 }
 
 // claim leases mails when there may be some and workers for them. After trouble

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -394,6 +395,34 @@ func TestParseMailURLTellsTheFixAndNoPassword(t *testing.T) {
 	}
 }
 
+func FuzzParseMailURL(f *testing.F) {
+	for _, seed := range []string{
+		"smtp://us%40er:p%2Fw@mail.example.com:587", "smtps://mail.example.com", "smtp+plain://[::1]:25", "smtp+plain://a.localhost", "smtp://exämple.net",
+		"smtp://u:1#x@h", "cloudflare://a:b@c", "smtp://h?x", "smtps://[fe80::1%25eth0]", "smtp://h:465", "SMTP://U:P@H/",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		if strings.Contains(in, "?") {
+			t.Skip("it might name a file")
+		}
+		m, err := ParseMailURL(in)
+		if err != nil {
+			return
+		}
+		if m.host == "" || !isASCII(m.host) || m.tls.InsecureSkipVerify || m.tls.ServerName != m.host {
+			t.Fatalf("%q: %+v", in, m)
+		}
+		if m.security == noTLS && !loopbackName(m.host) || (m.user == "") != (m.password == "") {
+			t.Fatalf("%q: %+v", in, m)
+		}
+		again, err := ParseMailURL(m.String())
+		if err != nil || again.address() != m.address() || again.security != m.security || again.user != "" {
+			t.Fatalf("%q: reads as %s, and that as %v: %v", in, m, again, err)
+		}
+	})
+}
+
 func TestMailServerDoesNotPrintItsAccount(t *testing.T) {
 	m := mailServer(t, "smtps://topuser:topsecret@mail.example.com")
 	text, err := json.Marshal(map[string]any{"server": m})
@@ -700,6 +729,24 @@ func TestClosedConnectionSaysNothingAboutTheMail(t *testing.T) {
 	}
 }
 
+func TestMailThatMayHaveBeenTakenIsNotSentAgainAtOnce(t *testing.T) {
+	h := newHost(t)
+	l := line(h.plain(t))
+	if f := l.deliver(t.Context(), letterOf("first@example.com")); f != nil {
+		t.Fatal(f)
+	}
+	h.failing(func(s *session, stage string) error {
+		if stage == "taken" {
+			s.conn.Conn().Close()
+		}
+		return nil
+	})
+	f := l.deliver(t.Context(), letterOf("ada@example.com"))
+	if f == nil || !f.ambiguous() || len(h.taken()) != 2 || h.conns.Load() != 1 {
+		t.Errorf("%+v, %d mails over %d connections", f, len(h.taken()), h.conns.Load())
+	}
+}
+
 func TestConnectionDroppedOnTheFirstMail(t *testing.T) {
 	for stage, want := range map[string]struct {
 		stage string
@@ -866,6 +913,7 @@ func settles(t *testing.T, what string, before int, count func() int) {
 func TestNothingLeaks(t *testing.T) {
 	ca, other := newAuthority(t, "127.0.0.1"), newAuthority(t, "127.0.0.2")
 	open := func() int { return descriptors(t) }
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it closes what nobody holds
 	files, goroutines := open(), runtime.NumGoroutine()
 	t.Run("", func(t *testing.T) {
 		withTLS := func(a authority) func(*smtp.Server) {
@@ -889,6 +937,13 @@ func TestNothingLeaks(t *testing.T) {
 			}
 			l.close()
 		}
+		gone := newHost(t) // before QUIT
+		l := line(gone.plain(t))
+		if f := l.deliver(t.Context(), letterOf("ada@example.com")); f != nil {
+			t.Fatal(f)
+		}
+		gone.server.Close()
+		l.close()
 	})
 	settles(t, "descriptors", files, open)
 	settles(t, "goroutines", goroutines, runtime.NumGoroutine)

@@ -288,7 +288,7 @@ func (m MailServer) address() string { return net.JoinHostPort(m.host, m.port) }
 func (m MailServer) String() string {
 	for scheme, kind := range schemes {
 		if kind.security == m.security {
-			return scheme + "://" + m.address()
+			return (&url.URL{Scheme: scheme, Host: m.address()}).String()
 		}
 	}
 	return m.address()
