@@ -26,9 +26,15 @@ type sender struct {
 	name, address, domain string
 }
 
-// parseSender reads the setting mail.from.
+// CheckSender tells the fix for a sender that mail cannot be sent from.
+func CheckSender(from string) error {
+	_, err := parseSender(from)
+	return err
+}
+
+// parseSender reads the sender: Example <login@example.com>.
 func parseSender(from string) (sender, error) {
-	fail := fmt.Errorf("mail.from: %q: write one address, its local part in ASCII: Example <login@example.com>", from)
+	fail := errors.New("write one address, its local part in ASCII: Example <login@example.com>")
 	a, err := mail.ParseAddress(from)
 	if err != nil {
 		return sender{}, fail

@@ -315,7 +315,7 @@ func TestParseSender(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", "login", "a@example.com, b@example.com", "usér@example.com", `"a b"@example.com`, "a@[127.0.0.1]", "a@-b.example", "a@ｇmail.com\r\nBcc: b@example.com", "a@example.com\r\nBcc: b@example.com"} {
-		if got, err := parseSender(in); err == nil || !strings.Contains(err.Error(), "mail.from") {
+		if got, err := parseSender(in); err == nil || !strings.Contains(err.Error(), "write one address") {
 			t.Errorf("%q: %+v %v", in, got, err)
 		}
 	}

@@ -96,7 +96,7 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	}
 	from, err := parseSender(c.From)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("outbox: sender %q: %w", c.From, err)
 	}
 	if c.Workers <= 0 {
 		c.Workers = 4

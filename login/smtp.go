@@ -271,7 +271,7 @@ func (d *dialogue) Errorf(l log.Log) { d.Debugf(l) }
 func SendTest(ctx context.Context, server MailServer, from, to string, dialogueTo io.Writer) error {
 	s, err := parseSender(from)
 	if err != nil {
-		return err
+		return fmt.Errorf("sender %q: %w", from, err)
 	}
 	addr, err := ParseAddress(to)
 	if err != nil {

@@ -993,7 +993,7 @@ func TestSendTestTellsWhatIsWrong(t *testing.T) {
 	}{
 		{h.plain(t), "login@example.com", "you@example.com", "rcpt: 550 5.1.1 no such user"},
 		{h.plain(t), "login@example.com", "you", `"you"`},
-		{h.plain(t), "nobody", "you@example.com", "mail.from"},
+		{h.plain(t), "nobody", "you@example.com", "write one address"},
 		{mailServer(t, "smtp://127.0.0.1:%d", h.port), "login@example.com", "you@example.com", "use smtps://"},
 		{mailServer(t, "smtp+plain://127.0.0.1:1"), "login@example.com", "you@example.com", "refused"},
 	} {

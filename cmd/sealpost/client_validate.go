@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -96,7 +97,7 @@ func checkClient(c storage.Client, loopback bool) []error {
 	}
 	switch {
 	case c.SecretSHA256 != "" && !sha256Hex.MatchString(c.SecretSHA256):
-		wrong.add("client_secret_sha256", c.SecretSHA256, "write the SHA-256 of the secret in 64 lower-case hex digits")
+		wrong = append(wrong, errors.New("client_secret_sha256: write the SHA-256 of the secret in 64 lower-case hex digits")) // it might be the secret
 	case c.SecretSHA256 != "" && c.Public():
 		wrong.add("token_endpoint_auth_method", "none", "the client has a secret; leave one of the two out")
 	case c.SecretSHA256 == "" && given.TokenEndpointAuthMethod != "" && !c.Public():
@@ -119,9 +120,11 @@ func checkClient(c storage.Client, loopback bool) []error {
 			wrong.add("post_logout_redirect_uris", uri, "%s", fix)
 		}
 	}
-	for key, uri := range map[string]string{"logo_uri": c.LogoURI, "client_uri": c.ClientURI, "policy_uri": c.PolicyURI, "tos_uri": c.TosURI, "initiate_login_uri": c.InitiateLoginURI} {
-		if u, err := url.Parse(uri); uri != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-			wrong.add(key, uri, "write an https address")
+	for _, link := range []struct{ key, uri string }{
+		{"logo_uri", c.LogoURI}, {"client_uri", c.ClientURI}, {"policy_uri", c.PolicyURI}, {"tos_uri", c.TosURI}, {"initiate_login_uri", c.InitiateLoginURI},
+	} {
+		if u, err := url.Parse(link.uri); link.uri != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+			wrong.add(link.key, link.uri, "write an https address")
 		}
 	}
 	if err := login.CheckPatterns(c.Allow); err != nil {

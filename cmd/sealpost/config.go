@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/mail"
 	"net/netip"
 	"net/url"
 	"os"
@@ -74,7 +73,8 @@ type Mail struct {
 	// The mail server: `smtp://user:password@host:587` (STARTTLS required),
 	// `smtps://user:password@host:465` (TLS from the start) or
 	// `smtp+plain://localhost:25` (no TLS; loopback only). `%40` stands for @ in
-	// the user name. Required by `serve`.
+	// the user name. `?ca_file=FILE` names the certificate authorities (PEM) to
+	// believe in place of the system's. Required by `serve`.
 	URL SecretURL `yaml:"url"`
 	// File that holds `mail.url`.
 	URLFile string `yaml:"url_file"`
@@ -256,9 +256,11 @@ func (s *Settings) Validate() error {
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		wrong.add("tls", s.TLS.CertFile+s.TLS.KeyFile, "give cert_file and key_file together")
 	}
-	for key, file := range map[string]string{"tls.cert_file": s.TLS.CertFile, "tls.key_file": s.TLS.KeyFile, "branding.logo_file": s.Branding.LogoFile} {
-		if _, err := os.Stat(file); file != "" && err != nil {
-			wrong.add(key, file, "cannot be read: %v", errors.Unwrap(err))
+	for _, f := range []struct{ key, file string }{
+		{"tls.cert_file", s.TLS.CertFile}, {"tls.key_file", s.TLS.KeyFile}, {"branding.logo_file", s.Branding.LogoFile},
+	} {
+		if _, err := os.Stat(f.file); f.file != "" && err != nil {
+			wrong.add(f.key, f.file, "cannot be read: %v", errors.Unwrap(err))
 		}
 	}
 	if _, _, err := s.engine(); err != nil {
@@ -274,9 +276,12 @@ func (s *Settings) Validate() error {
 	if s.Login.Signup != "open" && s.Login.Signup != "invite" {
 		wrong.add("login.signup", s.Login.Signup, "write open or invite")
 	}
-	for key, patterns := range map[string][]string{"login.allow": s.Login.Allow, "login.deny": s.Login.Deny} {
-		if err := login.CheckPatterns(patterns); err != nil {
-			wrong.add(key, strings.Join(patterns, ", "), "%v", err)
+	for _, list := range []struct {
+		key      string
+		patterns []string
+	}{{"login.allow", s.Login.Allow}, {"login.deny", s.Login.Deny}} {
+		if err := login.CheckPatterns(list.patterns); err != nil {
+			wrong.add(list.key, strings.Join(list.patterns, ", "), "%v", err)
 		}
 	}
 	s.validateOptions(&wrong)
@@ -294,6 +299,8 @@ func checkIssuer(issuer string) string {
 		return "use https; http is for loopback hosts alone"
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(issuer, "#"):
 		return "leave out path, query and trailing slash: " + u.Scheme + "://" + u.Host
+	case strings.ContainsFunc(issuer, func(r rune) bool { return r > '~' }):
+		return "write the host as browsers send it, in ASCII: xn--…"
 	case strings.ToLower(issuer) != issuer:
 		return "write it in lower case: " + strings.ToLower(issuer)
 	case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80":
@@ -344,12 +351,12 @@ func (s *Settings) validateMail(wrong *problems) {
 		if strings.HasPrefix(m, "cloudflare:") {
 			wrong.add("mail.url", s.Mail.URL, "Cloudflare is %s; use smtp:// or smtps://", notAvailable)
 		} else if _, err := login.ParseMailURL(m); err != nil {
-			*wrong = append(*wrong, fmt.Errorf("mail.url: %w", err))
+			wrong.add("mail.url", s.Mail.URL, "%v", err)
 		}
 	}
 	if s.Mail.From != "" {
-		if _, err := mail.ParseAddress(s.Mail.From); err != nil {
-			wrong.add("mail.from", s.Mail.From, "write one address: Example <login@example.com>")
+		if err := login.CheckSender(s.Mail.From); err != nil {
+			wrong.add("mail.from", s.Mail.From, "%v", err)
 		}
 	}
 	if s.Mail.DKIM != (DKIM{}) {

@@ -26,6 +26,15 @@ func (c configCommand) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	for i := range s.Clients {
+		c := &s.Clients[i]
+		switch {
+		case c.Secret != "": // its hash was ours
+			c.SecretSHA256 = ""
+		case c.SecretSHA256 != "": // of a word that people chose, a hash tells it to whoever tries words
+			c.SecretSHA256 = masked
+		}
+	}
 	e := yaml.NewEncoder(p.stdout)
 	e.SetIndent(2)
 	if err := e.Encode(s); err != nil {

@@ -90,6 +90,32 @@ func TestListsInTheEnvironment(t *testing.T) {
 	}
 }
 
+// Addresses of requests are plain IPv4 where they can be: a network written the
+// other way would match nothing.
+func TestTrustedProxiesAreNetworks(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.7":             "[10.0.0.7/32]",
+		"10.0.0.7/8":           "[10.0.0.0/8]",
+		"::ffff:10.0.0.7":      "[10.0.0.7/32]",
+		"fd00::1%eth0":         "[fd00::1/128]",
+		"fd00::/8":             "[fd00::/8]",
+		"::ffff:10.0.0.0/104":  "write a network such as 10.0.0.0/8",
+		"10.0.0.0/33":          "write a network such as 10.0.0.0/8",
+		"proxy.example.com":    "write a network such as 10.0.0.0/8",
+		"10.0.0.0-10.0.0.9":    "write a network such as 10.0.0.0/8",
+		"10.0.0.1, 192.0.2.0/": "write a network such as 10.0.0.0/8",
+	} {
+		s, err := Load(Defaults(), "", []string{"SEALPOST_TRUSTED_PROXIES=" + text}, nil)
+		have := fmt.Sprint(s.TrustedProxies)
+		if err != nil {
+			have = err.Error()
+		}
+		if !strings.Contains(have, want) {
+			t.Errorf("%q: have %s, want %s", text, have, want)
+		}
+	}
+}
+
 func TestSecretsComeFromFiles(t *testing.T) {
 	const secret = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 	file := filepath.Join(t.TempDir(), "secret")
@@ -140,6 +166,7 @@ func TestErrorsNameKeyValueAndFix(t *testing.T) {
 		{"issuer with a path", "issuer: https://example.com/a", nil, []string{"leave out path, query and trailing slash: https://example.com"}},
 		{"issuer with a slash", "issuer: https://example.com/", nil, []string{"leave out path, query and trailing slash: https://example.com"}},
 		{"issuer without TLS", "issuer: http://example.com", nil, []string{"use https; http is for loopback hosts alone"}},
+		{"issuer in other letters", "issuer: https://login.exämple.com", nil, []string{"write the host as browsers send it, in ASCII"}},
 		{"issuer with a default port", "issuer: https://example.com:443", nil, []string{"leave out the default port"}},
 		{"database", "database: mysql://x", nil, []string{`database: "mysql://x": write sqlite:FILE or postgres://`}},
 		{"half of TLS", "tls: {cert_file: config.go}", nil, []string{"give cert_file and key_file together"}},
@@ -211,6 +238,12 @@ func TestSecretURLsPrintWithoutPassword(t *testing.T) {
 		"hunter2":                        "[secret]",
 		"smtp://u:p%zz@h":                "[secret]",
 		"smtp://u:p@h@h:1":               "smtp://u:[secret]@h:1",
+		"smtp://u:1/2@h":                 "smtp://[secret]", // the password has a bare /, ? or #
+		"smtp://u:1?2@h":                 "smtp://[secret]",
+		"smtp://u:#12@h":                 "smtp://[secret]",
+		"smtp://a@b:1/2@h":               "smtp://[secret]",
+		"smtps://TOKEN:TOKEN@h:465":      "smtps://secret:[secret]@h:465",
+		"sqlite:data@home.db":            "sqlite:data@home.db",
 	} {
 		if have := in.String(); have != want {
 			t.Errorf("%d characters: have %s, want %s", len(in), have, want)
@@ -227,5 +260,36 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 		if err != nil || back != Duration(in) {
 			t.Errorf("%v: read back as %v, %v", in, back, err)
 		}
+	}
+}
+
+// What sealpost dev keeps is for its owner alone, and stays.
+func TestDevKeepsItsSecret(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "er")
+	c := devCommand{Dir: dir}
+	first, err := c.secret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.secret(); err != nil || again != first {
+		t.Errorf("another secret the second time: %v", err)
+	}
+	for name, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "secret"): 0o600} {
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if _, err := (devCommand{Dir: filepath.Join(dir, "secret")}).secret(); err == nil {
+		t.Error("a file is no folder")
+	}
+	if err := os.Remove(filepath.Join(dir, "secret")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "secret"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.secret(); err == nil {
+		t.Error("a folder is no secret")
 	}
 }

@@ -33,17 +33,17 @@ Nothing leaves the machine, and nothing outside of it gets in. Settings can be g
 // Run runs the provider, its mail server and the sample application.
 func (c devCommand) Run(p *process) error {
 	// The listeners come first: with port 0 they say what the addresses are.
-	public, err := listenLoopback(c.Listen)
+	public, err := listenLoopback("--listen", c.Listen)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	app, err := listenLoopback(c.AppListen)
+	app, err := listenLoopback("--app-listen", c.AppListen)
 	if err != nil {
-		return usageError{errors.Join(err, public.Close())}
+		return errors.Join(err, public.Close())
 	}
 	in, box, err := c.build(p, public, app)
 	if err != nil {
-		return errors.Join(err, public.Close(), app.Close())
+		return errors.Join(err, ignoreClosed(public.Close()), app.Close())
 	}
 	box.start()
 	fmt.Fprintf(p.stdout, "Sample application  %s\nMailbox             %s/dev/mailbox\nOpenID provider     %s\n\nOpen the sample application and sign in with any address. Stop with Ctrl-C.\n",
@@ -111,12 +111,19 @@ func (c devCommand) secret() (string, error) {
 
 // listenLoopback opens a listener on this machine alone: the mailbox shows
 // everyone's mail.
-func listenLoopback(at string) (net.Listener, error) {
+func listenLoopback(flag, at string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(at)
 	if err != nil || !isLoopback(host) {
-		return nil, fmt.Errorf("--listen %s: write an address on this machine, such as localhost:8080", at)
+		return nil, usageError{fmt.Errorf("%s: %q: write an address on this machine, such as localhost:8080", flag, at)}
 	}
-	return net.Listen("tcp", at)
+	l, err := listen(flag, at)
+	if err != nil {
+		return nil, err
+	}
+	if addr, ok := parseAddr(l.Addr().String()); !ok || !addr.IsLoopback() { // names mean what the resolver says
+		return nil, errors.Join(fmt.Errorf("%s: %q: is %s here, not an address on this machine alone", flag, at, l.Addr()), l.Close())
+	}
+	return l, nil
 }
 
 // address is where a browser finds a loopback listener. It says localhost, as

@@ -54,9 +54,12 @@ func (s SecretURL) String() string {
 		return ""
 	case err != nil || u.Scheme == "":
 		return masked
-	}
-	if u.Opaque != "" && u.Scheme != "sqlite" {
+	case u.Scheme == "sqlite":
+		return string(s)
+	case u.Opaque != "":
 		return u.Scheme + ":" + masked
+	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"): // a password with a bare / ? or # ends what looks like the host
+		return u.Scheme + "://" + masked
 	}
 	query := u.Query()
 	for _, name := range passwordParams {
@@ -65,8 +68,12 @@ func (s SecretURL) String() string {
 			u.RawQuery = query.Encode()
 		}
 	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), "secret")
+	if password, has := u.User.Password(); has {
+		name := u.User.Username()
+		if name == password { // some mail services take one token for both
+			name = "secret"
+		}
+		u.User = url.UserPassword(name, "secret")
 		return strings.Replace(u.String(), ":secret@", ":"+masked+"@", 1)
 	}
 	return u.String()
@@ -131,10 +138,11 @@ var scalars = map[reflect.Type]func(string) (any, error){
 	},
 	reflect.TypeFor[netip.Prefix](): func(s string) (any, error) {
 		if addr, err := netip.ParseAddr(s); err == nil {
+			addr = addr.Unmap() // as addresses of requests are
 			return netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		prefix, err := netip.ParsePrefix(s)
-		if err != nil {
+		if err != nil || prefix.Addr().Is4In6() {
 			return nil, errors.New("write a network such as 10.0.0.0/8")
 		}
 		return prefix.Masked(), nil
@@ -208,17 +216,18 @@ func fieldsOf(t reflect.Type) func(yield func(field) bool) {
 
 // Load gathers the settings: overrides ("key=value", from flags) before the
 // environment, before the file (none when its name is empty), before defaults.
-// The error names everything that is wrong.
+// The error names everything that is wrong; it is an unreadError when nothing is
+// known of what the file says.
 func Load(defaults Settings, file string, environ, overrides []string) (Settings, error) {
 	s := defaults
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	if file != "" {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return s, fmt.Errorf("settings file %s: %w", file, errors.Unwrap(err))
+			return s, unreadError{fmt.Errorf("settings file %s: %w", file, errors.Unwrap(err))}
 		}
 		if root, err = parseYAML(content); err != nil {
-			return s, fmt.Errorf("settings file %s: %w", file, err)
+			return s, unreadError{fmt.Errorf("settings file %s: %w", file, err)}
 		}
 	}
 	l := &loader{file: file}
@@ -228,12 +237,17 @@ func Load(defaults Settings, file string, environ, overrides []string) (Settings
 	return s, errors.Join(errors.Join(l.wrong...), s.readFiles(), s.Validate())
 }
 
+// unreadError says that a settings file could not be read, or is no settings.
+type unreadError struct{ error }
+
 // parseYAML reads one document whose top is a mapping.
 func parseYAML(content []byte) (*yaml.Node, error) {
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(content))
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		return &yaml.Node{Kind: yaml.MappingNode}, nil
+	} else if err != nil && strings.Contains(err.Error(), "unknown anchor") { // and tells the value, which may be a secret
+		return nil, errors.New("a value that starts with * stands in quotes")
 	} else if err != nil {
 		return nil, err
 	}
@@ -332,6 +346,7 @@ func (l *loader) value(k setting, text, source string) value {
 			l.wrong = append(l.wrong, fmt.Errorf("%s: write a list as JSON or YAML", source))
 		} else {
 			node = doc.Content[0]
+			from(node, source)
 		}
 	case k.typ.Kind() == reflect.Slice:
 		node = &yaml.Node{Kind: yaml.SequenceNode, Anchor: source}
@@ -342,6 +357,14 @@ func (l *loader) value(k setting, text, source string) value {
 		}
 	}
 	return value{k, node}
+}
+
+// from marks a node and all below it as said by source and not by the file.
+func from(n *yaml.Node, source string) {
+	n.Line, n.Anchor = 0, source
+	for _, below := range n.Content {
+		from(below, source)
+	}
 }
 
 // layer puts values over what root says. A secret and its file stand for each

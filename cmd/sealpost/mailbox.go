@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -131,7 +133,7 @@ func readMail(raw []byte) (devMail, error) {
 }
 
 func (m *devMail) part(contentType, encoding string, body io.Reader) error {
-	media, params, err := mime.ParseMediaType(contentType)
+	media, params, err := mime.ParseMediaType(cmp.Or(contentType, "text/plain")) // RFC 2045 §5.2
 	if err != nil {
 		return fmt.Errorf("read mail: content type %q: %w", contentType, err)
 	}
@@ -150,8 +152,11 @@ func (m *devMail) part(contentType, encoding string, body io.Reader) error {
 			}
 		}
 	}
-	if strings.EqualFold(encoding, "quoted-printable") {
+	switch strings.ToLower(encoding) { // RFC 2045 §6
+	case "quoted-printable":
 		body = quotedprintable.NewReader(body)
+	case "base64":
+		body = base64.NewDecoder(base64.StdEncoding, body)
 	}
 	content, err := io.ReadAll(body)
 	if err != nil {

@@ -65,27 +65,28 @@ func logRequests(logger *slog.Logger, now func() time.Time) func(http.Handler) h
 			ctx := context.WithValue(r.Context(), eventKey{}, e)
 			w.Header().Set("X-Request-Id", e.id)
 			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+			defer func() { // an answer that a panic cut off has its line, too
+				status := ww.Status()
+				if status == 0 {
+					status = http.StatusOK
+				}
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				level := slog.LevelInfo
+				if status >= 500 || slices.ContainsFunc(e.attrs, func(a slog.Attr) bool { return a.Key == "panic" }) {
+					level = slog.LevelError
+				}
+				logger.LogAttrs(ctx, level, "request", append([]slog.Attr{
+					slog.String("id", e.id),
+					slog.String("method", r.Method),
+					slog.String("route", route(ctx)),
+					slog.Int("status", status),
+					slog.Float64("duration_ms", float64(now().Sub(started).Microseconds())/1000),
+					slog.Int("bytes", ww.BytesWritten()),
+					slog.String("network", network(r.RemoteAddr)),
+				}, e.attrs...)...)
+			}()
 			next.ServeHTTP(ww, r.WithContext(ctx))
-
-			status := ww.Status()
-			if status == 0 {
-				status = http.StatusOK
-			}
-			level := slog.LevelInfo
-			if status >= 500 {
-				level = slog.LevelError
-			}
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			logger.LogAttrs(ctx, level, "request", append([]slog.Attr{
-				slog.String("id", e.id),
-				slog.String("method", r.Method),
-				slog.String("route", route(ctx)),
-				slog.Int("status", status),
-				slog.Float64("duration_ms", float64(now().Sub(started).Microseconds())/1000),
-				slog.Int("bytes", ww.BytesWritten()),
-				slog.String("network", network(r.RemoteAddr)),
-			}, e.attrs...)...)
 		})
 	}
 }

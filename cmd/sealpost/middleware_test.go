@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,11 @@ func house(t *testing.T, issuer string) (http.Handler, *bytes.Buffer) {
 		logAttrs(r.Context(), slog.String("client_id", "app"))
 	})
 	r.Get("/panic", func(http.ResponseWriter, *http.Request) { panic("token topsecret") })
+	r.Get("/half", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half an ans")
+		panic("token topsecret")
+	})
+	r.Get("/hang-up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	r.Get("/nil", func(_ http.ResponseWriter, r *http.Request) { _ = r.Response.Status })
 	r.Post("/body", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -135,6 +141,41 @@ func TestAPanicIsA500AndOneLine(t *testing.T) {
 	}
 }
 
+// What was sent cannot be taken back: the connection is cut, so that nobody
+// takes half an answer for a whole one, and the log tells of it.
+func TestAPanicInTheMiddleCutsTheAnswerOff(t *testing.T) {
+	for path, level := range map[string]string{"/half": "ERROR", "/hang-up": "INFO"} {
+		h, out := house(t, "http://localhost")
+		server := httptest.NewUnstartedServer(h)
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.Start()
+		r, err := http.NewRequest("GET", server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "localhost"
+		res, err := server.Client().Do(r)
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+			res.Body.Close()
+		}
+		if err == nil {
+			t.Errorf("%s: the answer looks whole", path)
+		}
+		server.Close() // and with it the handler has ended
+		var line map[string]any
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+			t.Fatalf("%s: not one line of JSON: %v\n%s", path, err, out)
+		}
+		if line["level"] != level || line["route"] != path || strings.Contains(out.String(), "topsecret") {
+			t.Errorf("%s: log: %s", path, out)
+		}
+		if _, has := line["stack"]; has != (path == "/half") {
+			t.Errorf("%s: stack: %v", path, has)
+		}
+	}
+}
+
 func TestOtherHostsAreMisdirected(t *testing.T) {
 	h, _ := house(t, "https://login.example.com")
 	for target, want := range map[string]int{
@@ -186,6 +227,60 @@ func TestWhatNoRouteMatches(t *testing.T) {
 	if have := ask(h, "HEAD", "https://login.example.com/page/1", "*/*").StatusCode; have != 200 {
 		t.Errorf("HEAD: %d", have)
 	}
+}
+
+// RFC 9110 §7.2: the port may be left out where it is the scheme's, and nowhere
+// else.
+func TestTheHostIsTheIssuers(t *testing.T) {
+	for _, c := range []struct {
+		issuer, host string
+		want         bool
+	}{
+		{"https://login.example.com", "login.example.com", true},
+		{"https://login.example.com", "login.example.com:443", true},
+		{"https://login.example.com", "login.example.com:80", false},
+		{"https://login.example.com", "login.example.com.", false},
+		{"https://login.example.com", "", false},
+		{"http://localhost:8080", "localhost:8080", true},
+		{"http://localhost:8080", "localhost", false},
+		{"http://localhost:8080", "127.0.0.1:8080", false},
+		{"http://localhost", "localhost:80", true},
+		{"http://localhost", "localhost:8080", false},
+		{"http://[::1]:8080", "[::1]:8080", true},
+	} {
+		issuer, err := url.Parse(c.issuer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := sameHost(issuer, c.host); have != c.want {
+			t.Errorf("%s asked as %q: %v", c.issuer, c.host, have)
+		}
+	}
+}
+
+// FuzzRealAddress: whatever the headers say, there is one address in the end,
+// and without a trusted proxy it is the peer's.
+func FuzzRealAddress(f *testing.F) {
+	f.Add("10.0.0.1:5", "203.0.113.9, 10.0.0.2", `for="[2001:db8::1]:4711";proto=https`)
+	f.Add("192.0.2.1:5", "unknown", "for=_hidden, for=")
+	f.Add("@", ",,[", `for="`)
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f.Fuzz(func(t *testing.T, peer, xff, forwarded string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = peer
+		r.Header["X-Forwarded-For"], r.Header["Forwarded"] = []string{xff}, []string{forwarded}
+		realAddress(trusted)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.RemoteAddr == peer {
+				return
+			}
+			if before, ok := parseAddr(peer); !ok || !trusted[0].Contains(before) {
+				t.Errorf("%q is no proxy of ours and made itself %q", peer, r.RemoteAddr)
+			}
+			if _, err := netip.ParseAddrPort(r.RemoteAddr); err != nil {
+				t.Errorf("%q: %v", r.RemoteAddr, err)
+			}
+		})).ServeHTTP(nil, r)
+	})
 }
 
 func TestBodiesAreBounded(t *testing.T) {

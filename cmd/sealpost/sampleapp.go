@@ -19,6 +19,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"golang.org/x/oauth2"
 
 	"github.com/sealpost/sealpost/keys"
@@ -84,9 +85,16 @@ func newSampleApp(issuer, address, mailbox, secret string, pages *templates.Temp
 	}
 }
 
+// handler serves the application, under its own name alone: another that leads
+// to this machine is a stranger's (DNS rebinding).
 func (a *sampleApp) handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(http.NewCrossOriginProtection().Handler)
+	self, err := url.Parse(a.url)
+	if err != nil {
+		panic(err) // it was made of a port
+	}
+	r.Use(securityHeaders(self), recoverPanics(a.pages), onlyHost(self, a.pages), middleware.RequestSize(maxBody),
+		http.NewCrossOriginProtection().Handler)
 	r.Get("/", a.home)
 	r.Get("/login", a.login)
 	r.Get(callbackPath, a.do(a.callback))
@@ -171,6 +179,8 @@ func (a *sampleApp) callback(w http.ResponseWriter, r *http.Request) error {
 	delete(a.logins, q.Get("state"))
 	a.mu.Unlock()
 	switch {
+	case !ok && a.session(r) != nil: // another tab of the same login was faster
+		return nil
 	case !ok || subtle.ConstantTimeCompare([]byte(l.cookie), []byte(c.Value)) != 1:
 		return errors.New("this browser started no such login here")
 	case q.Get("iss") != a.issuer:

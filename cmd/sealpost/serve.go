@@ -13,8 +13,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -47,7 +49,10 @@ func (c serveCommand) Run(p *process) error {
 		c.Set = append(c.Set, "listen="+c.Listen)
 	}
 	s, err := c.load(p, Defaults())
-	if err := errors.Join(err, s.required()); err != nil {
+	if unread := (unreadError{}); !errors.As(err, &unread) {
+		err = errors.Join(err, s.required())
+	}
+	if err != nil {
 		return usageError{err}
 	}
 	in, err := build(p.ctx, p, s, nil, nil)
@@ -69,7 +74,7 @@ type instance struct {
 	pages    *templates.Templates
 	provider *provider.Provider
 	login    *login.Login
-	outbox   *login.Outbox
+	outbox   interface{ Run(context.Context) error } // login.Outbox
 
 	servers   []*http.Server
 	listeners []net.Listener
@@ -127,15 +132,16 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if err != nil {
 		return nil, usageError{fmt.Errorf("mail.url: %w", err)}
 	}
-	in.outbox, err = login.NewOutbox(login.OutboxConfig{
+	outbox, err := login.NewOutbox(login.OutboxConfig{
 		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From,
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now,
 	})
-	if err != nil {
-		return nil, err
+	if err != nil { // it speaks of settings alone
+		return nil, usageError{err}
 	}
+	in.outbox = outbox
 	in.login, err = login.New(login.Config{
-		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: in.outbox.Wake,
+		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake,
 		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,
 		PerAddress: s.Limits.PerAddress.Limit, PerNetwork: s.Limits.PerNetwork.Limit, PerInstance: s.Limits.PerInstance.Limit,
@@ -150,7 +156,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		extra(routes)
 	}
 	if public == nil {
-		if public, err = listen(s.Listen); err != nil {
+		if public, err = listen("listen", s.Listen); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +169,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
 	}
 	if s.AdminListen != "off" {
-		admin, err := listen(s.AdminListen)
+		admin, err := listen("admin_listen", s.AdminListen)
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +252,8 @@ func (in *instance) refusals(r chi.Router) {
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		var allow []string
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
-			if r.Match(chi.NewRouteContext(), method, req.URL.Path) {
+			// HEAD goes wherever GET does (middleware.GetHead).
+			if r.Match(chi.NewRouteContext(), method, req.URL.Path) || method == http.MethodHead && slices.Contains(allow, http.MethodGet) {
 				allow = append(allow, method)
 			}
 		}
@@ -290,10 +297,14 @@ const (
 	sweepBatchesMax = 20
 )
 
-func listen(address string) (net.Listener, error) {
+// listen opens the listener that a key of the settings wants.
+func listen(key, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %q: in use by another process; stop it, or choose another port", key, address)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, fmt.Errorf("%s: %q: %w", key, address, err)
 	}
 	return l, nil
 }
@@ -343,10 +354,13 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if err == nil && info.ModTime().Equal(c.read) {
 		return c.current, nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.settings.CertFile, c.settings.KeyFile)
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.LoadX509KeyPair(c.settings.CertFile, c.settings.KeyFile)
+	}
 	switch {
 	case err != nil && c.current == nil:
-		return nil, fmt.Errorf("tls: %w", err)
+		return nil, fmt.Errorf("tls: cert_file %q and key_file %q: %w", c.settings.CertFile, c.settings.KeyFile, err)
 	case err != nil: // half written: the old pair serves on, and the next connection looks again
 		return c.current, nil
 	}
@@ -357,7 +371,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // run serves until ctx ends or a listener fails, then finishes what is under
 // way: first requests, then the mail they queued, then the database.
 func (in *instance) run(ctx context.Context) error {
-	failed := make(chan error, len(in.servers))
+	failed := make(chan error, len(in.servers)+1) // each server and the mail say one thing at most
 	for i, server := range in.servers {
 		go func() { failed <- serve(server, in.listeners[i]) }()
 	}

@@ -64,17 +64,29 @@ func openStore(ctx context.Context, s *Settings) (store, error) {
 	return db, nil
 }
 
-// openMigrated opens the database with its schema up to date, unless the
-// settings leave that to the operator.
+// openMigrated opens the database with its schema up to date. Where the
+// settings leave that to the operator, a schema that is behind is an error.
 func openMigrated(ctx context.Context, s *Settings) (store, error) {
 	db, err := openStore(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	if s.Migrate {
-		if err := db.Migrate(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
-		}
+		err = db.Migrate(ctx)
+	} else {
+		_, _, err = schema(ctx, db)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
 	}
 	return db, nil
+}
+
+// schema compares the schema with what this program wants; the error says that
+// it is behind.
+func schema(ctx context.Context, db store) (at, newest int64, err error) {
+	if at, newest, err = db.SchemaVersion(ctx); err == nil && at < newest {
+		err = errors.New("the schema is behind; run: sealpost migrate up")
+	}
+	return at, newest, err
 }
