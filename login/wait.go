@@ -116,17 +116,19 @@ func (l *Login) waitPage(w http.ResponseWriter, r *http.Request, t tab, now time
 	case storage.StateLive:
 		return l.sent(w, r, http.StatusOK, t, "", now)
 	case storage.StateUsed:
-		return l.waited(w, r, a, now)
+		return l.waited(w, r, t, now)
 	}
 	return l.ended(w, r, a, state, templates.Cancelled{Wait: t.handle, Resend: true})
 }
 
 // waited tells the tab that the login was completed: here in another tab, or,
 // for a link that any browser may confirm, in another browser.
-func (l *Login) waited(w http.ResponseWriter, r *http.Request, a storage.Attempt, now time.Time) error {
+func (l *Login) waited(w http.ResponseWriter, r *http.Request, t tab, now time.Time) error {
+	a := t.attempt
 	page := templates.SignedIn{Client: l.client(r, a), Email: a.Email}
-	if a.SessionID == l.sessionID(r) {
-		login, err := l.current(r, now)
+	// The cookie may still be on its way to the tab that completed the login.
+	if a.SessionID == l.sessionID(r) || a.SessionID == keys.Hash(l.sessionKey(a.ID, t.browser)) {
+		login, err := l.liveSession(r.Context(), a.SessionID, now)
 		switch {
 		case err == nil:
 			page.Email = login.User.Email

@@ -5,7 +5,9 @@
   const page = document.body.dataset.page;
 
   // A form is sent once: a second click while the first is on its way does
-  // nothing. A page that comes back from the browser's cache starts afresh.
+  // nothing, and nothing else takes the page elsewhere meanwhile. A page that
+  // comes back from the browser's cache starts afresh.
+  const leaving = () => document.querySelector("form[data-sent]") !== null;
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.dataset.sent !== undefined) {
@@ -48,7 +50,7 @@
       element.closest("form").querySelector("button").disabled = false;
       element.closest("[data-until]").hidden = true;
     },
-    expires: () => location.replace("/login?wait=" + encodeURIComponent(wait)),
+    expires: () => leaving() || location.replace("/login?wait=" + encodeURIComponent(wait)),
   };
   for (const { element } of clocks) {
     if (element.dataset.countdown === "resend") element.closest("form").querySelector("button").disabled = true;
@@ -75,14 +77,14 @@
     let asking = false;
     const again = (ms) => {
       clearTimeout(timer);
-      if (!document.hidden) timer = setTimeout(ask, ms);
+      if (!document.hidden && !leaving()) timer = setTimeout(ask, ms);
     };
     const pause = () => {
       if (failures > 0) return Math.min(30000, 2000 * 2 ** failures);
       return performance.now() - loaded < 180000 ? 2000 : 5000;
     };
     const ask = async () => {
-      if (asking) return;
+      if (asking || leaving()) return;
       asking = true;
       let next = 0;
       try {
@@ -94,7 +96,7 @@
           failures = 0;
           const { location: to } = await answer.json();
           const target = to && new URL(to, location.href);
-          if (target && target.origin === location.origin) {
+          if (target && target.origin === location.origin && !leaving()) {
             location.replace(target.href);
             return;
           }
@@ -109,6 +111,7 @@
       }
       again(Math.max(next, pause()));
     };
+    window.addEventListener("pageshow", (event) => event.persisted && again(2000));
     document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
     again(2000);
   }

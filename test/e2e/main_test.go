@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait. Nothing here is waited for unless it must come,
+// so only a failure takes that long. It is longer than a mail that a killed
+// process was sending stays leased.
+const patience = 3 * time.Minute
+
+// scratch is where the binary is built.
+var scratch string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	// Tests wait for other processes, and for the clocks of pages, much more
+	// than they work.
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	var err error
+	if scratch, err = os.MkdirTemp("", "sealpost-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
+	return m.Run()
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(scratch, "sealpost")
+	cmd := exec.Command("go", "build", "-race", "-o", binary, "github.com/sealpost/sealpost/cmd/sealpost")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// sealpost gives the binary, built with the race detector: a race is a line
+// that is no JSON and an exit code that is not 0.
+func sealpost(t testing.TB) string {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// onEveryEngine runs a scenario on a new installation for each engine.
+func onEveryEngine(t *testing.T, scenario func(t *testing.T, w *world)) {
+	t.Parallel()
+	for _, engine := range []string{"sqlite", "postgres"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			scenario(t, newWorld(t, engine))
+		})
+	}
+}
+
+// eventually waits until something holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in %s there was no %s", patience, what)
+		}
+	}
+}
+
+// await waits for a channel.
+func await(t testing.TB, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("in %s there was no %s", patience, what)
+	}
+}
