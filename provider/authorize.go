@@ -25,12 +25,6 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.cfg.Log(r.Context(), slog.String("client_id", t.client.ID))
-	// A browser sends no SameSite=Lax cookie with a POST from another site. As
-	// a GET the request comes with its cookies, so that a session is seen.
-	if r.Method == http.MethodPost && r.Header.Get("Cookie") == "" && len(form.Encode()) < 6<<10 {
-		redirect(w, p.cfg.Issuer+pathAuthorize+"?"+form.Encode())
-		return nil
-	}
 	now := p.cfg.Now()
 	q, refused := parseRequest(form, t, now)
 	if refused == nil && q.idTokenHint != "" {
@@ -43,6 +37,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	login, err := p.session(w, r)
 	if err != nil {
 		return err
+	}
+	// A browser holds back our cookies, which are SameSite=Lax, from a POST of
+	// another site, whatever other cookies it sends. As a GET the request comes
+	// with them, so that a session is seen.
+	if query := form.Encode(); login == nil && r.Method == http.MethodPost && len(query) < maxTurned {
+		redirect(w, p.cfg.Issuer+pathAuthorize+"?"+query)
+		return nil
 	}
 	return p.proceed(w, r, q, t, login)
 }
@@ -69,6 +70,10 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	return r.PostForm, nil
 }
+
+// maxTurned is how long a query may get when a POST is turned into a GET, in
+// bytes: what servers and proxies take.
+const maxTurned = 6 << 10
 
 // target proves client and redirect URI; until then errors are pages.
 func (p *Provider) target(ctx context.Context, form url.Values) (target, error) {
@@ -195,8 +200,10 @@ func (p *Provider) mayUse(c storage.Client, u storage.User) bool {
 
 // reopen opens a handle for this browser and proves its target again: the
 // client may have changed since.
-func (p *Provider) reopen(w http.ResponseWriter, r *http.Request, handle string) (request, target, error) {
-	q, err := p.open(handle, p.logins.Browser(w, r))
+func (p *Provider) reopen(r *http.Request, handle string) (request, target, error) {
+	// A browser without the cookie gets none here: it may have one that it held
+	// back from a POST of another site, and other handles need it.
+	q, err := p.open(handle, p.logins.Browser(unsent{}, r))
 	if err != nil {
 		return request{}, target{}, err
 	}
@@ -208,8 +215,15 @@ func (p *Provider) reopen(w http.ResponseWriter, r *http.Request, handle string)
 		return request{}, target{}, err
 	}
 	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
-	return q, target{client: client, uri: q.RedirectURI, mode: q.Mode, state: q.State}, nil
+	return q, target{client: client, uri: q.RedirectURI, mode: q.Mode, state: string(q.State)}, nil
 }
+
+// unsent takes headers that go nowhere.
+type unsent http.Header
+
+func (h unsent) Header() http.Header         { return http.Header(h) }
+func (h unsent) Write(b []byte) (int, error) { return len(b), nil }
+func (h unsent) WriteHeader(int)             {}
 
 // resume is GET /authorize/resume: the session cookie now proves the login.
 func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
@@ -220,7 +234,7 @@ func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
 	if refused := singleHandle(form); refused != nil {
 		return refused
 	}
-	q, t, err := p.reopen(w, r, form.Get("request"))
+	q, t, err := p.reopen(r, form.Get("request"))
 	if err != nil {
 		return err
 	}
@@ -292,7 +306,7 @@ func display(c storage.Client) templates.Client {
 // or chosen in this browser.
 func (p *Provider) Resume(w http.ResponseWriter, r *http.Request, handle string, login storage.Login) {
 	p.page(func(w http.ResponseWriter, r *http.Request) error {
-		q, t, err := p.reopen(w, r, handle)
+		q, t, err := p.reopen(r, handle)
 		if err != nil {
 			return err
 		}
@@ -304,7 +318,7 @@ func (p *Provider) Resume(w http.ResponseWriter, r *http.Request, handle string,
 // Deny answers the request of a handle with access_denied: the person gave up.
 func (p *Provider) Deny(w http.ResponseWriter, r *http.Request, handle string) {
 	p.page(func(w http.ResponseWriter, r *http.Request) error {
-		_, t, err := p.reopen(w, r, handle)
+		_, t, err := p.reopen(r, handle)
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func credentialsPresent(r *http.Request) *Error {
 	switch {
 	case header != "" && !basic, len(r.Header.Values("Authorization")) > 1:
 		return errClient.because(errors.New("malformed Authorization header"))
-	case basic && r.PostForm.Has("client_secret"):
+	case basic && r.PostForm.Get("client_secret") != "":
 		return &Error{Code: invalidRequest, Description: "client authentication must use one method"} // RFC 6749 §2.3
 	case basic && id == "", !basic && r.PostForm.Get("client_id") == "":
 		return errClient.because(errors.New("no client named"))

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ func (c *clients) get(ctx context.Context, id string) (storage.Client, error) {
 	if client, ok := c.fixed[id]; ok {
 		return client, nil
 	}
-	if id == "" || len(id) > 255 {
+	// RFC 6749 §A.1: visible characters. Others are no matter for a database.
+	if id == "" || len(id) > 255 || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return storage.Client{}, storage.ErrNotFound
 	}
 	now := c.now()

@@ -18,7 +18,7 @@ type code struct {
 	RedirectURI string   `json:"r"`
 	Challenge   string   `json:"cc,omitempty"`
 	Scopes      []string `json:"s,omitempty"`
-	Nonce       string   `json:"n,omitempty"`
+	Nonce       []byte   `json:"n,omitempty"`
 	UserID      string   `json:"u"`
 	// SessionID never leaves the server otherwise: without the database no
 	// code can be made.
@@ -92,7 +92,7 @@ func (p *Provider) redeem(ctx context.Context, client storage.Client, form url.V
 	case err != nil:
 		return nil, err
 	}
-	issue := issuance{client: client, user: user, grant: g, nonce: c.Nonce, now: now}
+	issue := issuance{client: client, user: user, grant: g, nonce: string(c.Nonce), now: now}
 	if refresh {
 		issue.refreshToken = p.newRefreshToken(c.Random, g.Refresh)
 	}

@@ -62,7 +62,7 @@ func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
 	if refused := singleHandle(form); refused != nil {
 		return refused
 	}
-	q, t, err := p.reopen(w, r, form.Get("request"))
+	q, t, err := p.reopen(r, form.Get("request"))
 	if err != nil {
 		return err
 	}

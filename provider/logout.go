@@ -34,19 +34,12 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// A browser sends no SameSite=Lax cookie with a POST from another site: as
-	// a GET the request comes with it, and the session is seen.
-	if r.Method == http.MethodPost && r.Header.Get("Cookie") == "" && len(form.Encode()) < 6<<10 {
-		redirect(w, p.cfg.Issuer+pathLogout+"?"+form.Encode())
-		return nil
-	}
 	login, err := p.session(w, r)
 	if err != nil {
 		return err
 	}
 	if login == nil {
-		p.logins.ClearSession(w)
-		return p.loggedOut(w, r, q)
+		return p.logoutUnseen(w, r, q, form)
 	}
 	current := q.hinted && q.subject == login.User.ID && q.sid == sidOf(login.Session.ID)
 	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
@@ -57,6 +50,20 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.logins.ClearSession(w)
 	return p.loggedOut(w, r, q)
+}
+
+// logoutUnseen answers when no session is seen. The session cookie is left
+// alone: a POST of another site comes without it (see authorize), and taking it
+// away would sign someone out unasked.
+func (p *Provider) logoutUnseen(w http.ResponseWriter, r *http.Request, q logoutRequest, form url.Values) error {
+	if r.Method != http.MethodPost || form.Get("confirm") != "" { // it was seen when the button was shown
+		return p.loggedOut(w, r, q)
+	}
+	if query := form.Encode(); len(query) < maxTurned {
+		redirect(w, p.cfg.Issuer+pathLogout+"?"+query)
+		return nil
+	}
+	return p.askLogout(w, r, q, form, storage.Login{}) // our own button brings the cookie
 }
 
 // parseLogout checks what the request says of client and target. Whatever is

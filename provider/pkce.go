@@ -13,7 +13,7 @@ const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 // base64url (RFC 7636 §4.2).
 func isChallenge(s string) bool {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return err == nil && len(b) == sha256.Size
+	return err == nil && len(b) == sha256.Size && len(s) == base64.RawURLEncoding.EncodedLen(sha256.Size) // no line feeds, which the decoder skips
 }
 
 // verifyPKCE checks the verifier whenever a challenge was sent (RFC 7636

@@ -33,7 +33,7 @@ func (p *Provider) refreshMAC(b []byte) []byte { return p.cfg.Secret.MAC("refres
 // readRefreshToken proves a refresh token before any look at the database.
 func (p *Provider) readRefreshToken(token string) (random []byte, generation int, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) != refreshSize {
+	if err != nil || len(b) != refreshSize || len(token) != base64.RawURLEncoding.EncodedLen(refreshSize) { // no line feeds, which the decoder skips
 		return nil, 0, false
 	}
 	signed, mac := b[:refreshRandom+4], b[refreshRandom+4:]
@@ -54,6 +54,13 @@ func (p *Provider) refresh(ctx context.Context, client storage.Client, form url.
 		return nil, errRefresh
 	}
 	now := p.cfg.Now()
+	asked := strings.Fields(form.Get("scope"))
+	if len(asked) > 0 {
+		// First of all: a refusal must not use up the token.
+		if err := p.mayNarrow(ctx, keys.Hash(random), client.ID, generation, asked); err != nil {
+			return nil, err
+		}
+	}
 	idle := now.Add(p.cfg.RefreshIdle)
 	g, user, err := p.cfg.Store.Refresh(ctx, keys.Hash(random), client.ID, generation, now, idle, idle.Add(p.cfg.AccessTTL))
 	switch {
@@ -67,13 +74,30 @@ func (p *Provider) refresh(ctx context.Context, client storage.Client, form url.
 	if !p.mayUse(client, user) {
 		return nil, errRefresh.because(errors.New("this person may no longer use this application"))
 	}
-	if asked := strings.Fields(form.Get("scope")); len(asked) > 0 { // RFC 6749 §6: the same or less
-		for _, s := range asked {
-			if !hasScope(g.Scopes, s) && slices.Contains(supportedScopes, s) {
-				return nil, &Error{Code: invalidScope, Description: "scope goes beyond what was granted"}
-			}
-		}
+	if len(asked) > 0 { // for these tokens alone
 		g.Scopes = slices.DeleteFunc(slices.Clone(g.Scopes), func(s string) bool { return !slices.Contains(asked, s) })
 	}
 	return p.issue(issuance{client: client, user: user, grant: g, refreshToken: p.newRefreshToken(random, g.Refresh), now: now})
+}
+
+// mayNarrow says whether the scopes asked for are the granted ones or fewer (RFC
+// 6749 §6). Scopes that mean nothing here were dropped from the authorization
+// request, too, and count as little now, unless there are no others. Whatever
+// is wrong with the token itself is left to its use.
+func (p *Provider) mayNarrow(ctx context.Context, id, clientID string, generation int, asked []string) error {
+	g, _, err := p.cfg.Store.Grant(ctx, id, p.cfg.Now())
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if g.ClientID != clientID || g.Refresh != generation {
+		return nil
+	}
+	beyond := func(s string) bool { return !hasScope(g.Scopes, s) && slices.Contains(supportedScopes, s) }
+	if slices.ContainsFunc(asked, beyond) || !slices.ContainsFunc(asked, func(s string) bool { return hasScope(g.Scopes, s) }) {
+		return &Error{Code: invalidScope, Description: "scope goes beyond what was granted"}
+	}
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -35,8 +37,8 @@ type request struct {
 	ResponseType string   `json:"t"`
 	Mode         string   `json:"m"`
 	Scopes       []string `json:"s,omitempty"`
-	State        string   `json:"st,omitempty"`
-	Nonce        string   `json:"n,omitempty"`
+	State        []byte   `json:"st,omitempty"` // bytes: JSON would write "&" and its like six times as long
+	Nonce        []byte   `json:"n,omitempty"`
 	Challenge    string   `json:"cc,omitempty"` // S256 code challenge (RFC 7636 §4.3)
 	Prompt       []string `json:"p,omitempty"`
 	LoginHint    string   `json:"lh,omitempty"`
@@ -106,8 +108,8 @@ func responseMode(form url.Values) (string, *Error) {
 // are proven. It is a pure function of the form and the client.
 func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 	q := request{
-		ClientID: t.client.ID, RedirectURI: t.uri, Mode: t.mode, State: t.state,
-		ResponseType: form.Get("response_type"), Nonce: form.Get("nonce"), Challenge: form.Get("code_challenge"),
+		ClientID: t.client.ID, RedirectURI: t.uri, Mode: t.mode, State: []byte(t.state),
+		ResponseType: form.Get("response_type"), Nonce: []byte(form.Get("nonce")), Challenge: form.Get("code_challenge"),
 		IssuedAt: now.UnixMicro(), idTokenHint: form.Get("id_token_hint"),
 	}
 	refuse := func(code, description string) (request, *Error) {
@@ -138,6 +140,9 @@ func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 	if len(q.RedirectURI)+len(q.State)+len(q.Nonce) > maxKept {
 		return refuse(invalidRequest, "the request is too long")
 	}
+	if !isText(form.Get("state")) || !isText(form.Get("nonce")) {
+		return refuse(invalidRequest, "state or nonce has characters that are not allowed")
+	}
 	// Hints are taken when they can be meant, and are never a reason to fail.
 	if hint := form.Get("login_hint"); len(hint) <= 254 {
 		q.LoginHint = hint
@@ -146,6 +151,9 @@ func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 		q.UILocales = locales
 	}
 	for _, s := range strings.Fields(form.Get("scope")) {
+		if s == "offline_access" && !t.client.MayGrant("refresh_token") {
+			continue // OIDC Core §11: nothing would come of it
+		}
 		if slices.Contains(supportedScopes, s) && !slices.Contains(q.Scopes, s) {
 			q.Scopes = append(q.Scopes, s)
 		}
@@ -165,7 +173,9 @@ func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, p) {
 			return refuse(invalidRequest, "prompt has a value that is not supported")
 		}
-		q.Prompt = append(q.Prompt, p)
+		if !q.prompts(p) {
+			q.Prompt = append(q.Prompt, p)
+		}
 	}
 	if q.prompts("none") && len(q.Prompt) > 1 {
 		return refuse(invalidRequest, "prompt none must stand alone")
@@ -187,6 +197,10 @@ func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 	}
 	return q, nil
 }
+
+// isText says whether s comes back from a form and from JSON as it was (RFC
+// 6749 §A.5 allows less: visible ASCII).
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
 const requestPurpose = "authorization-request"
 

@@ -191,7 +191,7 @@ func (p *Provider) strictForm(w http.ResponseWriter, r *http.Request) *Error {
 		}
 	}
 	if r.URL.Path == pathUserinfo {
-		if len(r.Header.Values("Authorization")) > 1 || r.Header.Get("Authorization") != "" && r.Form.Has("access_token") { // RFC 6750 §2
+		if len(r.Header.Values("Authorization")) > 1 || r.Header.Get("Authorization") != "" && r.Form.Get("access_token") != "" { // RFC 6750 §2
 			return &Error{Code: invalidRequest, Description: "the access token must be sent in one way"}
 		}
 		return nil
