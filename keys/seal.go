@@ -41,6 +41,9 @@ type derivedKey struct {
 	aead cipher.AEAD
 }
 
+// IsZero says whether this is the zero Secret, which serves no purpose.
+func (s Secret) IsZero() bool { return s.material == nil }
+
 // ParseSecret reads 32 bytes in base64, standard or URL alphabet, padded or not.
 func ParseSecret(s string) (Secret, error) {
 	s = strings.TrimRight(strings.TrimSpace(s), "=")
@@ -149,3 +152,8 @@ func Hash(b []byte) string {
 	sum := sha256.Sum256(b)
 	return b64.EncodeToString(sum[:16])
 }
+
+// SID is the public name of a session, the "sid" of tokens and logs (OIDC
+// Back-Channel Logout §2.1). The session's own id stays on the server: without
+// it the secret alone makes no code.
+func SID(sessionID string) string { return Hash([]byte("sid:" + sessionID)) }

@@ -211,7 +211,22 @@ func (l *Login) confirm(w http.ResponseWriter, r *http.Request, form url.Values)
 	if err != nil {
 		return err
 	}
+	if !k.attempt.UsedAt.IsZero() && !now.Before(k.attempt.UsedAt.Add(answerFor)) {
+		if home := l.home(r, k.attempt); home != "" {
+			http.Redirect(w, r, home, http.StatusSeeOther)
+			return nil
+		}
+	}
 	return l.finish(w, r, k.attempt, login)
+}
+
+// home is where the application of an attempt starts, "" when that is unknown.
+func (l *Login) home(r *http.Request, a storage.Attempt) string {
+	waiting, err := l.waiting(r.Context(), a.Request, a.Browser)
+	if err != nil {
+		return ""
+	}
+	return waiting.Home
 }
 
 // complete uses an attempt that this browser has proven and gives the browser
@@ -264,7 +279,7 @@ func (l *Login) again(r *http.Request, a storage.Attempt, now time.Time) (storag
 
 // finish goes on where the person wanted to go.
 func (l *Login) finish(w http.ResponseWriter, r *http.Request, a storage.Attempt, login storage.Login) error {
-	l.log(r, slog.String("event", "signed-in"), slog.String("user", login.User.ID), slog.String("session", login.Session.ID))
+	l.log(r, slog.String("event", "signed-in"), slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
 	if a.Request == "" {
 		return redirect(w, r, "/login", nil)
 	}

@@ -137,6 +137,30 @@ func TestSecondClickLandsWhereTheFirstDid(t *testing.T) {
 	w.is(b.act("confirm", "token", token), 410, "used")
 }
 
+// An application takes an answer once. Whoever clicks again later wants to get
+// there, not to see it complain.
+func TestLateSecondClickLeadsToWhereTheApplicationStarts(t *testing.T) {
+	w := newWorld(t)
+	const start = "https://app.example.com/start"
+	w.requests.change = func(q *Waiting) { q.Home = start }
+	b := w.browser()
+	waiting, token := b.ask(b.handle("app"), "ada@example.com")
+	w.is(b.act("confirm", "token", token), 200, "resumed")
+	w.clock.pass(answerFor - time.Microsecond)
+	w.is(b.act("confirm", "token", token), 200, "resumed")
+	w.clock.pass(time.Microsecond)
+	w.is(b.get("/login?token="+token), 200, "confirm")
+	p := b.act("confirm", "token", token)
+	if p.status != http.StatusSeeOther || p.header.Get("Location") != start {
+		t.Errorf("a late second click: %s", p)
+	}
+	p = b.get("/login?wait=" + waiting)
+	w.is(p, 200, "signed-in")
+	if !strings.Contains(p.body, `href="`+start+`"`) {
+		t.Errorf("the waiting tab leads elsewhere: %s", p.body)
+	}
+}
+
 func TestSecondClickDoesNotUndoLogout(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()

@@ -64,6 +64,7 @@ type Waiting struct {
 	UILocales     string
 	SelectAccount bool      // the person is to choose the account, even with a session
 	FreshAfter    time.Time // a session whose AuthTime lies before is not enough; zero: any is
+	Home          string    // where a person starts with the application; "" when it has no such place
 }
 
 // takes says whether the request can go on with a session as it is.
@@ -106,8 +107,8 @@ func New(c Config) (*Login, error) {
 	switch {
 	case err != nil || issuer.Host == "" || issuer.Path != "":
 		return nil, fmt.Errorf("login: issuer %q is not an origin", c.Issuer)
-	case c.Store == nil || c.Templates == nil || c.Requests == nil:
-		return nil, errors.New("login: Store, Templates and Requests are required")
+	case c.Secret.IsZero() || c.Store == nil || c.Templates == nil || c.Requests == nil:
+		return nil, errors.New("login: Secret, Store, Templates and Requests are required")
 	case c.LinkTTL <= 0 || c.SessionTTL <= 0 || c.SessionIdle <= 0:
 		return nil, errors.New("login: lifetimes must be positive")
 	}

@@ -85,8 +85,8 @@ type Outbox struct {
 // NewOutbox checks the configuration and makes an Outbox. Nothing is sent
 // before Run.
 func NewOutbox(c OutboxConfig) (*Outbox, error) {
-	if c.Store == nil || c.Templates == nil {
-		return nil, errors.New("outbox: Store and Templates are required")
+	if c.Secret.IsZero() || c.Store == nil || c.Templates == nil {
+		return nil, errors.New("outbox: Secret, Store and Templates are required")
 	}
 	if c.URL.host == "" {
 		return nil, errors.New("outbox: URL is required")

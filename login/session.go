@@ -16,6 +16,10 @@ const (
 	browserTTL = 365 * 24 * time.Hour
 	touchAfter = 5 * time.Minute // a session seen since is not written again
 	againFor   = 5 * time.Minute // a second click lands where the first did
+	// answerFor is how long after the first click the application may not have
+	// its answer yet, as when a button was pressed twice. Later the same answer
+	// would meet an application that has forgotten its question.
+	answerFor = 10 * time.Second
 )
 
 // cookie is one of ours: for the whole host, out of reach of scripts, and sent
@@ -85,6 +89,9 @@ func (l *Login) anyBrowser(w http.ResponseWriter, r *http.Request) browserKey {
 func (l *Login) Browser(w http.ResponseWriter, r *http.Request) string {
 	return l.anyBrowser(w, r).hash()
 }
+
+// KnownBrowser names the browser: "" when it has no cookie.
+func (l *Login) KnownBrowser(r *http.Request) string { return l.knownBrowser(r).hash() }
 
 // sessionKey is the random part of a session cookie. That of a login is made
 // from the attempt and the browser, so that a second click in the same browser

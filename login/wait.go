@@ -132,7 +132,8 @@ func (l *Login) waited(w http.ResponseWriter, r *http.Request, t tab, now time.T
 		switch {
 		case err == nil:
 			page.Email = login.User.Email
-			if a.Request != "" {
+			// The application has had its answer, or is about to: it takes no second one.
+			if page.ContinueURL = l.home(r, a); page.ContinueURL == "" && a.Request != "" {
 				page.ContinueURL = "/authorize/resume?" + url.Values{"request": {a.Request}}.Encode()
 			}
 			return l.render(w, r, http.StatusOK, page)

@@ -36,7 +36,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	}
 	login, err := p.session(w, r)
 	if err != nil {
-		return err
+		return p.unavailable(w, r, q, t, err)
 	}
 	// A browser holds back our cookies, which are SameSite=Lax, from a POST of
 	// another site, whatever other cookies it sends. As a GET the request comes
@@ -46,6 +46,16 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return p.proceed(w, r, q, t, login)
+}
+
+// unavailable answers when something could not be consulted: with a page, or,
+// where no page may be shown, with an error for the client.
+func (p *Provider) unavailable(w http.ResponseWriter, r *http.Request, q request, t target, err error) error {
+	if !q.prompts("none") {
+		return err
+	}
+	p.fail(w, r, t, publicError(err))
+	return nil
 }
 
 // readForm gives the parameters of a browser request: of the query for GET, of
@@ -161,7 +171,7 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	}
 	needed, err := p.needsConsent(r.Context(), q, t.client, login.User)
 	if err != nil {
-		return err
+		return p.unavailable(w, r, q, t, err)
 	}
 	if needed {
 		if none {
@@ -201,9 +211,7 @@ func (p *Provider) mayUse(c storage.Client, u storage.User) bool {
 // reopen opens a handle for this browser and proves its target again: the
 // client may have changed since.
 func (p *Provider) reopen(r *http.Request, handle string) (request, target, error) {
-	// A browser without the cookie gets none here: it may have one that it held
-	// back from a POST of another site, and other handles need it.
-	q, err := p.open(handle, p.logins.Browser(unsent{}, r))
+	q, err := p.open(handle, p.logins.KnownBrowser(r))
 	if err != nil {
 		return request{}, target{}, err
 	}
@@ -217,13 +225,6 @@ func (p *Provider) reopen(r *http.Request, handle string) (request, target, erro
 	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
 	return q, target{client: client, uri: q.RedirectURI, mode: q.Mode, state: string(q.State)}, nil
 }
-
-// unsent takes headers that go nowhere.
-type unsent http.Header
-
-func (h unsent) Header() http.Header         { return http.Header(h) }
-func (h unsent) Write(b []byte) (int, error) { return len(b), nil }
-func (h unsent) WriteHeader(int)             {}
 
 // resume is GET /authorize/resume: the session cookie now proves the login.
 func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
@@ -264,6 +265,9 @@ type Waiting struct {
 	UILocales     string
 	SelectAccount bool      // the person is to choose the account
 	FreshAfter    time.Time // a login proven earlier is not enough (prompt=login, max_age); zero: any is
+	// Home is where a person starts with the application, for when the answer to
+	// this request was given already; "" when it has no such place.
+	Home string
 }
 
 // Waiting opens a handle for the browser it is bound to.
@@ -282,11 +286,29 @@ func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting
 	waiting := Waiting{
 		Client: display(client), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
 		SelectAccount: q.prompts("select_account") && !q.prompts("login") && !q.Chosen,
+		Home:          home(client, q.RedirectURI, p.cfg.Issuer),
 	}
 	if q.FreshAfter != 0 {
 		waiting.FreshAfter = time.UnixMicro(q.FreshAfter)
 	}
 	return waiting, nil
+}
+
+// home is where the application signs people in by itself (OIDC Core §4), else
+// where it says it is, else where it is redirected to. A native application,
+// which is no place, has none.
+func home(c storage.Client, redirectURI, issuer string) string {
+	if c.InitiateLoginURI != "" {
+		return withParams(c.InitiateLoginURI, url.Values{"iss": {issuer}})
+	}
+	if c.ClientURI != "" {
+		return c.ClientURI
+	}
+	u, err := url.Parse(redirectURI)
+	if err != nil || c.ApplicationType == "native" || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + "/"
 }
 
 // NoRequest says whether err means that a handle cannot be used: forged,

@@ -742,6 +742,28 @@ func TestWaiting(t *testing.T) {
 	b.resume(handle).isPage(503, "error", "temporarily_unavailable")
 }
 
+func TestHome(t *testing.T) {
+	t.Parallel()
+	const issuer = "https://login.example.com"
+	for _, tt := range []struct {
+		name   string
+		client storage.Client
+		uri    string
+		want   string
+	}{
+		{"OIDC Core §4: where the application starts a login", storage.Client{InitiateLoginURI: "https://app.example.com/go?a=b", ClientURI: "https://example.com"},
+			"https://app.example.com/cb", "https://app.example.com/go?a=b&iss=https%3A%2F%2Flogin.example.com"},
+		{"where it says it is", storage.Client{ClientURI: "https://example.com/about"}, "https://app.example.com/cb", "https://example.com/about"},
+		{"the origin of its redirect URI", storage.Client{}, "https://app.example.com:8443/oauth2/callback?x=y", "https://app.example.com:8443/"},
+		{"a native application is no place", storage.Client{ApplicationType: "native"}, "http://127.0.0.1:5000/cb", ""},
+		{"nor is a scheme of its own", storage.Client{}, "com.example.app:/cb", ""},
+	} {
+		if got := home(tt.client, tt.uri, issuer); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestDeny(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 	"github.com/sealpost/sealpost/templates"
 )
@@ -41,7 +42,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	if login == nil {
 		return p.logoutUnseen(w, r, q, form)
 	}
-	current := q.hinted && q.subject == login.User.ID && q.sid == sidOf(login.Session.ID)
+	current := q.hinted && q.subject == login.User.ID && q.sid == keys.SID(login.Session.ID)
 	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
 		return p.askLogout(w, r, q, form, *login)
 	}

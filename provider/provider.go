@@ -46,6 +46,10 @@ type Logins interface {
 	// Browser gives the hash of this browser's binding cookie and sets the
 	// cookie when there is none.
 	Browser(w http.ResponseWriter, r *http.Request) string
+	// KnownBrowser is Browser for a browser that has the cookie; "" when it has
+	// none. It sets none: a browser may hold it back from a POST of another site,
+	// and what is sealed for it needs it.
+	KnownBrowser(r *http.Request) string
 	// ClearSession takes the session cookie from the browser.
 	ClearSession(w http.ResponseWriter)
 	// URL is where a browser signs in for the request of a handle.
@@ -63,7 +67,7 @@ type Provider struct {
 // New checks the configuration and makes a Provider.
 func New(cfg Config) (*Provider, error) {
 	for name, missing := range map[string]bool{
-		"Issuer": cfg.Issuer == "", "Keys": cfg.Keys == nil, "Store": cfg.Store == nil, "Templates": cfg.Templates == nil,
+		"Issuer": cfg.Issuer == "", "Secret": cfg.Secret.IsZero(), "Keys": cfg.Keys == nil, "Store": cfg.Store == nil, "Templates": cfg.Templates == nil,
 		"Allowed": cfg.Allowed == nil, "Now": cfg.Now == nil,
 		"CodeTTL": cfg.CodeTTL <= 0, "AccessTTL": cfg.AccessTTL <= 0, "IDTTL": cfg.IDTTL <= 0,
 		"RefreshTTL": cfg.RefreshTTL <= 0, "RefreshIdle": cfg.RefreshIdle <= 0,

@@ -3,6 +3,8 @@ package provider
 import (
 	"strings"
 	"testing"
+
+	"github.com/sealpost/sealpost/keys"
 )
 
 func TestNewWantsEverySetting(t *testing.T) {
@@ -10,6 +12,7 @@ func TestNewWantsEverySetting(t *testing.T) {
 	w := newWorld(t)
 	for name, forget := range map[string]func(*Config){
 		"Issuer":      func(c *Config) { c.Issuer = "" },
+		"Secret":      func(c *Config) { c.Secret = keys.Secret{} },
 		"Keys":        func(c *Config) { c.Keys = nil },
 		"Store":       func(c *Config) { c.Store = nil },
 		"Templates":   func(c *Config) { c.Templates = nil },

@@ -123,7 +123,7 @@ func (p *Provider) issue(i issuance) (*tokens, error) {
 	claims := idClaims{
 		Issuer: p.cfg.Issuer, Subject: i.user.ID, Audience: i.client.ID,
 		IssuedAt: i.now.Unix(), Expires: i.now.Add(p.cfg.IDTTL).Unix(), AuthTime: i.grant.AuthTime.Unix(),
-		Nonce: i.nonce, ACR: acrMail, AMR: []string{amrMail}, SessionID: sidOf(i.grant.SessionID), AccessTokenHash: keys.LeftHalf(access),
+		Nonce: i.nonce, ACR: acrMail, AMR: []string{amrMail}, SessionID: keys.SID(i.grant.SessionID), AccessTokenHash: keys.LeftHalf(access),
 	}
 	if i.client.ClaimsInIDToken() {
 		claims.userClaims = claimsFor(i.user, i.grant.Scopes)
@@ -133,10 +133,6 @@ func (p *Provider) issue(i issuance) (*tokens, error) {
 	}
 	return t, nil
 }
-
-// sidOf is the public name of a session (OIDC Back-Channel Logout §2.1). The
-// session's own id stays on the server.
-func sidOf(sessionID string) string { return keys.Hash([]byte("sid:" + sessionID)) }
 
 // readIDToken proves one of our ID tokens, expired or not, as a hint (OIDC
 // Core §3.1.2.1, RP-Initiated Logout §2).

@@ -66,7 +66,7 @@ func TestIDTokenClaims(t *testing.T) {
 	now := w.clock.Now().Unix()
 	want := map[string]any{
 		"iss": issuer, "sub": login.User.ID, "aud": "web", "iat": float64(now), "exp": float64(now) + idTTL.Seconds(),
-		"auth_time": float64(login.Session.AuthTime.Unix()), "nonce": "the nonce", "acr": acrMail, "sid": sidOf(login.Session.ID),
+		"auth_time": float64(login.Session.AuthTime.Unix()), "nonce": "the nonce", "acr": acrMail, "sid": keys.SID(login.Session.ID),
 		"at_hash": keys.LeftHalf(g.access),
 		"email":   "Ada@Example.com", "email_verified": true, "preferred_username": "Ada@Example.com", "name": "Ada Lovelace", "locale": "en-GB",
 		"updated_at": g.claims["updated_at"],

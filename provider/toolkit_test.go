@@ -280,15 +280,17 @@ func TestStoreFailure(t *testing.T) {
 	w.sessionError = errBroken
 	stranger := w.browser()
 	for name, send := range map[string]func() answer{
-		"authorize":   func() answer { return b.authorize("web") },
-		"prompt=none": func() answer { return b.authorize("web", "prompt", "none") },
-		"resume":      func() answer { return b.resume(ask.forms["consent-allow"].fields.Get("request")) },
-		"consent":     func() answer { return b.submit(ask, "consent-allow") },
-		"logout":      func() answer { return b.logout("id_token_hint", g.id) },
-		"POST":        func() answer { return stranger.crossSite("/authorize", w.authorization("web")) },
+		"authorize": func() answer { return b.authorize("web") },
+		"resume":    func() answer { return b.resume(ask.forms["consent-allow"].fields.Get("request")) },
+		"consent":   func() answer { return b.submit(ask, "consent-allow") },
+		"logout":    func() answer { return b.logout("id_token_hint", g.id) },
+		"POST":      func() answer { return stranger.crossSite("/authorize", w.authorization("web")) },
 	} {
 		w.run("the session: "+name, func(t *testing.T) { send().isPage(503, "error", "temporarily_unavailable") })
 	}
+	w.run("RFC 6749 §4.1.2.1: prompt=none shows no page", func(t *testing.T) {
+		b.authorize("web", "prompt", "none").isError("temporarily_unavailable")
+	})
 }
 
 // A key that is not there is our fault, and is said in fixed words.

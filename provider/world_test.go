@@ -318,6 +318,14 @@ func (l fakeLogins) Session(_ http.ResponseWriter, r *http.Request) (storage.Log
 	return l.w.engine.Session(r.Context(), keys.Hash([]byte(c.Value)), l.w.clock.Now())
 }
 
+func (l fakeLogins) KnownBrowser(r *http.Request) string {
+	c, err := r.Cookie(browserCookie)
+	if err != nil {
+		return ""
+	}
+	return keys.Hash([]byte(c.Value))
+}
+
 func (l fakeLogins) Browser(w http.ResponseWriter, r *http.Request) string {
 	c, err := r.Cookie(browserCookie)
 	if err != nil {

@@ -193,7 +193,7 @@ func (q requests) Waiting(ctx context.Context, handle, browser string) (login.Wa
 	}
 	return login.Waiting{
 		Client: w.Client, ClientID: w.ClientID, LoginHint: w.LoginHint, UILocales: w.UILocales, SelectAccount: w.SelectAccount,
-		FreshAfter: w.FreshAfter,
+		FreshAfter: w.FreshAfter, Home: w.Home,
 	}, nil
 }
 

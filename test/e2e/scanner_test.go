@@ -151,7 +151,7 @@ func (w *world) atOnce(times int, do func(i int) (page, error)) []page {
 func (w *world) sessions() map[string]bool {
 	out := map[string]bool{}
 	for _, r := range w.events("signed-in") {
-		out[r.text("session")] = true
+		out[r.text("sid")] = true
 	}
 	return out
 }

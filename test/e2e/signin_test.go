@@ -39,10 +39,10 @@ func TestPersonSignsInToAnApplicationByMailedLink(t *testing.T) {
 		got := login.finish(b.submit(second, "confirm"))
 		checkClaims(t, w, got, ada, began)
 
-		// The first one moves on and comes to the application, too.
-		onward := b.open(b.movesOn(tab).is("signed-in", http.StatusOK).button())
-		if got.id.Subject != login.finish(onward).id.Subject {
-			t.Error("the two tabs are two people")
+		// The first one moves on and leads to where the application starts, which
+		// has had its answer.
+		if onward := b.movesOn(tab).is("signed-in", http.StatusOK).button(); onward != "https://"+appHost+"/" {
+			t.Errorf("the first tab leads to %s", onward)
 		}
 		// A second click on the link lands where the first did.
 		again := b.submit(b.open(letter.Link).is("confirm", http.StatusOK), "confirm")
