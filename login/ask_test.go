@@ -2,6 +2,7 @@ package login
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -296,6 +297,37 @@ func TestLimits(t *testing.T) {
 		if p := ask(w.browser(), "adal@gmail.com"); p.status != http.StatusSeeOther {
 			t.Errorf("in the next window: %s", p)
 		}
+	})
+	t.Run("address, where its owner has signed in before", func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.PerAddress = Limit{2, 15 * time.Minute} })
+		known := w.browser()
+		_, token := known.ask("", "ada@example.com")
+		known.act("confirm", "token", token)
+		w.is(ask(w.browser(), "ada@example.com"), 303, "") // a stranger asks until no more is given
+		w.is(ask(w.browser(), "ada@example.com"), 429, "limited")
+		w.is(ask(known, "Ada@example.com"), 303, "")
+		w.is(ask(known, "ada@example.com"), 303, "")
+		w.is(ask(known, "ada@example.com"), 429, "limited") // its own limit
+		w.is(ask(known, "bob@example.com"), 303, "")
+
+		// The proof is of this address in this browser, and of nothing else.
+		proof := known.cookie("__Host-sealpost-known")
+		thief := w.browser()
+		ask(thief, "eve@example.com")
+		thief.setCookie("__Host-sealpost-known", proof)
+		w.is(ask(thief, "ada@example.com"), 429, "limited")
+		// Six addresses later the first is forgotten.
+		for i := range knownAtMost + 1 {
+			_, token := known.ask("", fmt.Sprintf("user%d@example.com", i))
+			known.act("confirm", "token", token)
+		}
+		if n := strings.Count(known.cookie("__Host-sealpost-known"), ".") + 1; n != knownAtMost {
+			t.Errorf("known for %d addresses", n)
+		}
+		w.clock.pass(15 * time.Minute)
+		ask(w.browser(), "ada@example.com")
+		ask(w.browser(), "ada@example.com")
+		w.is(ask(known, "ada@example.com"), 429, "limited")
 	})
 	t.Run("network", func(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.PerNetwork = Limit{1, time.Hour} })

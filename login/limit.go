@@ -62,7 +62,11 @@ func (l *Login) limits(r *http.Request, addr Address) []storage.Limit {
 			out = append(out, storage.Limit{Key: kind + ":" + b64.EncodeToString(mac), Max: limit.Max, Window: limit.Per})
 		}
 	}
-	add("address", l.cfg.PerAddress, addr.AbuseKey())
+	if l.isKnown(r, addr.Key) {
+		add("known", l.cfg.PerAddress, addr.AbuseKey()+" "+l.KnownBrowser(r))
+	} else {
+		add("address", l.cfg.PerAddress, addr.AbuseKey())
+	}
 	add("network", l.cfg.PerNetwork, networkKey(r))
 	add("instance", l.cfg.PerInstance, l.cfg.Issuer)
 	return out

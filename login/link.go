@@ -257,6 +257,7 @@ func (l *Login) complete(w http.ResponseWriter, r *http.Request, a storage.Attem
 	if err != nil {
 		return storage.Login{}, fmt.Errorf("complete attempt: %w", err)
 	}
+	l.setKnown(w, r, a.Key, browser)
 	// A live session of the same user was kept with its cookie.
 	if login.Session.ID == keys.Hash(key) {
 		l.setSession(w, key)

@@ -20,6 +20,8 @@
 //   - Neither the database alone nor the secret alone can log anyone in: links
 //     and codes are MACs over the attempt's id, a session is kept under the hash
 //     of its cookie, and the cookie needs the browser's own, too.
+//   - Strangers cannot use up the limit of an address for a browser in which its
+//     owner has signed in before.
 //   - What cannot be consulted refuses: an engine's failure is a 503.
 package login
 
@@ -99,6 +101,7 @@ type Login struct {
 	csrf    *http.CrossOriginProtection
 	browser cookie
 	session cookie
+	known   cookie
 }
 
 // New checks the configuration and makes a Login.
@@ -126,6 +129,7 @@ func New(c Config) (*Login, error) {
 		csrf:    http.NewCrossOriginProtection(),
 		browser: newCookie(issuer, "sealpost-browser", browserTTL),
 		session: newCookie(issuer, "sealpost-session", c.SessionTTL),
+		known:   newCookie(issuer, "sealpost-known", browserTTL),
 	}
 	// Behind a proxy that rewrites Host the issuer is still our own origin.
 	if err := l.csrf.AddTrustedOrigin(c.Issuer); err != nil {

@@ -347,6 +347,19 @@ func (b *browser) ask(handle, email string) (wait, token string) {
 // token is that of the link mailed last.
 func (w *world) token() string { return linkToken(w.login.cfg.Secret, w.store.newest().ID) }
 
+func (b *browser) cookie(name string) string {
+	for _, c := range b.jar.Cookies(origin) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func (b *browser) setCookie(name, value string) {
+	b.jar.SetCookies(origin, []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
+}
+
 func (b *browser) session() (storage.Login, error) {
 	return b.login.Session(httptest.NewRecorder(), b.request("GET", "/authorize", nil))
 }

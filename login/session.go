@@ -2,10 +2,13 @@ package login
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -92,6 +95,43 @@ func (l *Login) Browser(w http.ResponseWriter, r *http.Request) string {
 
 // KnownBrowser names the browser: "" when it has no cookie.
 func (l *Login) KnownBrowser(r *http.Request) string { return l.knownBrowser(r).hash() }
+
+// knownAtMost is how many addresses a browser is known for, the last ones.
+const knownAtMost = 5
+
+// knownFor proves that an address was proven in a browser. Its cookie holds such
+// proofs, which tell nobody the address.
+func (l *Login) knownFor(key string, browser browserKey) string {
+	return b64.EncodeToString(l.cfg.Secret.MAC("known", []byte(key), browser)[:macSize])
+}
+
+// isKnown says whether an address was proven in this browser before. Whoever
+// asks for links to it there counts apart: strangers who ask for them all day
+// keep nobody out.
+func (l *Login) isKnown(r *http.Request, key string) bool {
+	browser := l.knownBrowser(r)
+	if browser == nil {
+		return false
+	}
+	proof := []byte(l.knownFor(key, browser))
+	return slices.ContainsFunc(l.knownProofs(r), func(shown string) bool { return hmac.Equal([]byte(shown), proof) })
+}
+
+func (l *Login) knownProofs(r *http.Request) []string {
+	c, err := r.Cookie(l.known.name)
+	if err != nil || len(c.Value) > knownAtMost*b64.EncodedLen(macSize)+knownAtMost {
+		return nil
+	}
+	return strings.Split(c.Value, ".")
+}
+
+// setKnown remembers in the browser that an address was proven there.
+func (l *Login) setKnown(w http.ResponseWriter, r *http.Request, key string, browser browserKey) {
+	proof := l.knownFor(key, browser)
+	others := slices.DeleteFunc(l.knownProofs(r), func(other string) bool { return other == proof })
+	proofs := append([]string{proof}, others...)
+	l.known.set(w, strings.Join(proofs[:min(len(proofs), knownAtMost)], "."))
+}
 
 // sessionKey is the random part of a session cookie. That of a login is made
 // from the attempt and the browser, so that a second click in the same browser

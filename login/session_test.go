@@ -30,7 +30,8 @@ func TestCookies(t *testing.T) {
 		asked := b.act("email", "email", "ada@example.com")
 		// The jar is of an https origin and has the cookies of both.
 		done := b.act("confirm", "token", w.token())
-		for name, c := range map[string]*http.Cookie{"browser": cookies(asked)[tt.prefix+"sealpost-browser"], "session": cookies(done)[tt.prefix+"sealpost-session"]} {
+		for name, c := range map[string]*http.Cookie{"browser": cookies(asked)[tt.prefix+"sealpost-browser"], "session": cookies(done)[tt.prefix+"sealpost-session"],
+			"known": cookies(done)[tt.prefix+"sealpost-known"]} {
 			if c == nil {
 				t.Fatalf("%s: no %s cookie in %v %v", iss, name, asked.header, done.header)
 			}
