@@ -146,7 +146,7 @@ func (w *world) nothingKeepsBearers() {
 // Paths by who may call them.
 var (
 	documentPaths = []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/jwks"}
-	corsPaths     = append([]string{"/token", "/revoke", "/userinfo"}, documentPaths...)
+	corsPaths     = append([]string{"/par", "/token", "/revoke", "/userinfo"}, documentPaths...)
 	browserPaths  = []string{"/authorize", "/authorize/resume", "/logout", "/login"}
 )
 

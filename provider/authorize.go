@@ -16,7 +16,11 @@ import (
 
 // authorize is the authorization endpoint (RFC 6749 §3.1, OIDC Core §3.1.2).
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r)
+	sent, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	form, wasPushed, err := p.unpush(sent)
 	if err != nil {
 		return err
 	}
@@ -27,6 +31,9 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	p.cfg.Log(r.Context(), slog.String("client_id", t.client.ID))
 	now := p.cfg.Now()
 	q, refused := parseRequest(form, t, now)
+	if refused == nil && t.client.RequirePAR && !wasPushed { // RFC 9126 §6
+		refused = &Error{Code: invalidRequest, Description: "this client has to push its requests"}
+	}
 	if refused == nil && q.idTokenHint != "" {
 		refused = p.takeHint(&q, t.client)
 	}
@@ -41,7 +48,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	// A browser holds back our cookies, which are SameSite=Lax, from a POST of
 	// another site, whatever other cookies it sends. As a GET the request comes
 	// with them, so that a session is seen.
-	if query := form.Encode(); login == nil && r.Method == http.MethodPost && len(query) < maxTurned {
+	if query := sent.Encode(); login == nil && r.Method == http.MethodPost && len(query) < maxTurned {
 		redirect(w, p.cfg.Issuer+pathAuthorize+"?"+query)
 		return nil
 	}

@@ -19,6 +19,8 @@ type metadata struct {
 	oidc.DiscoveryConfiguration
 	PromptValuesSupported []string `json:"prompt_values_supported"`
 	IssParameter          bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"`          // RFC 9126 §5
+	RequirePAR            bool     `json:"require_pushed_authorization_requests"`
 }
 
 func newMetadata(issuer string) (document, error) {
@@ -57,6 +59,7 @@ func newMetadata(issuer string) (document, error) {
 		},
 		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
 		IssParameter:          true,
+		PAREndpoint:           issuer + pathPAR,
 	}
 	body, err := json.Marshal(m)
 	if err != nil {

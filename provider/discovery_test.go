@@ -57,6 +57,8 @@ func TestMetadata(t *testing.T) {
 		"prompt_values_supported":                        list("none", "login", "consent", "select_account"),
 		"request_uri_parameter_supported":                false, // the default is true
 		"authorization_response_iss_parameter_supported": true,
+		"pushed_authorization_request_endpoint":          issuer + "/par",
+		"require_pushed_authorization_requests":          false,
 	}
 	for name, value := range want {
 		got, err := json.Marshal(a.json[name])

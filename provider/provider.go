@@ -91,6 +91,7 @@ func New(cfg Config) (*Provider, error) {
 const (
 	pathAuthorize  = "/authorize"
 	pathResume     = "/authorize/resume"
+	pathPAR        = "/par"
 	pathToken      = "/token"
 	pathUserinfo   = "/userinfo"
 	pathIntrospect = "/introspect"
@@ -115,12 +116,13 @@ func (p *Provider) Routes(r chi.Router, logins Logins) {
 
 	// For clients.
 	api := p.toolkit()
+	r.Method(http.MethodPost, pathPAR, cors(p.api(http.HandlerFunc(p.par))))
 	r.Method(http.MethodPost, pathToken, cors(p.api(api)))
 	r.Method(http.MethodPost, pathRevoke, cors(p.api(api)))
 	r.Method(http.MethodPost, pathIntrospect, p.api(api))
 	r.Method(http.MethodGet, pathUserinfo, cors(p.api(api)))
 	r.Method(http.MethodPost, pathUserinfo, cors(p.api(api)))
-	for _, path := range []string{pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
+	for _, path := range []string{pathPAR, pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
 		r.Method(http.MethodOptions, path, cors(nil))
 	}
 

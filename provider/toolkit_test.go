@@ -14,6 +14,7 @@ var routes = map[string][]string{
 	"/authorize":                        {"GET", "POST"},
 	"/authorize/resume":                 {"GET", "POST"},
 	"/logout":                           {"GET", "POST"},
+	"/par":                              {"POST", "OPTIONS"},
 	"/token":                            {"POST", "OPTIONS"},
 	"/revoke":                           {"POST", "OPTIONS"},
 	"/introspect":                       {"POST"},

@@ -21,6 +21,7 @@ type Client struct {
 	IDTokenSigningAlg       string   `json:"id_token_signed_response_alg,omitempty" yaml:"id_token_signed_response_alg"`
 	DefaultMaxAge           *int     `json:"default_max_age,omitempty" yaml:"default_max_age"` // seconds
 	RequireAuthTime         bool     `json:"require_auth_time,omitempty" yaml:"require_auth_time"`
+	RequirePAR              bool     `json:"require_pushed_authorization_requests,omitempty" yaml:"require_pushed_authorization_requests"` // RFC 9126 §6
 	LogoURI                 string   `json:"logo_uri,omitempty" yaml:"logo_uri"`
 	ClientURI               string   `json:"client_uri,omitempty" yaml:"client_uri"`
 	PolicyURI               string   `json:"policy_uri,omitempty" yaml:"policy_uri"`

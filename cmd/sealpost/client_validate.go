@@ -20,7 +20,7 @@ var laterClientKeys = []string{
 	"jwks", "jwks_uri", "backchannel_logout_uri", "backchannel_logout_session_required",
 	"frontchannel_logout_uri", "frontchannel_logout_session_required", "subject_type", "sector_identifier_uri",
 	"userinfo_signed_response_alg", "request_object_signing_alg", "request_uris", "default_acr_values",
-	"token_endpoint_auth_signing_alg", "require_pushed_authorization_requests", "dpop_bound_access_tokens",
+	"token_endpoint_auth_signing_alg", "dpop_bound_access_tokens",
 }
 
 func clientKey(i int, name string) string { return fmt.Sprintf("clients[%d].%s", i, name) }
