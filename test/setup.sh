@@ -3,24 +3,24 @@
 # does so with apt; elsewhere it says what to install.
 set -eu
 
-postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
-chromium() {
+have_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
+have_chromium() {
 	for name in "${SEALPOST_TEST_CHROMIUM:-chromium}" chromium-browser google-chrome-stable google-chrome; do
 		command -v "$name" && return
 	done
 	return 1
 }
-compiler() { command -v gcc || command -v clang; }
+have_compiler() { command -v gcc || command -v clang; }
 
 if ! command -v go >/dev/null 2>&1; then
 	echo "Go is missing: install the version that go.mod names, from https://go.dev/dl" >&2
 	exit 1
 fi
 packages=""
-compiler >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
-[ -n "${SEALPOST_TEST_POSTGRES:-}" ] || postgres >/dev/null 2>&1 || packages="$packages postgresql"
+have_compiler >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
+[ -n "${SEALPOST_TEST_POSTGRES:-}" ] || have_postgres >/dev/null 2>&1 || packages="$packages postgresql"
 command -v pgbouncer >/dev/null 2>&1 || packages="$packages pgbouncer"
-chromium >/dev/null 2>&1 || packages="$packages chromium"
+have_chromium >/dev/null 2>&1 || packages="$packages chromium"
 [ -n "$packages" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
