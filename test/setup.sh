@@ -10,6 +10,7 @@ have_chromium() {
 	done
 	return 1
 }
+have_pgbouncer() { command -v pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_compiler() { command -v gcc || command -v clang; }
 
 if ! command -v go >/dev/null 2>&1; then
@@ -19,7 +20,7 @@ fi
 packages=""
 have_compiler >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 [ -n "${SEALPOST_TEST_POSTGRES:-}" ] || have_postgres >/dev/null 2>&1 || packages="$packages postgresql"
-command -v pgbouncer >/dev/null 2>&1 || packages="$packages pgbouncer"
+have_pgbouncer >/dev/null 2>&1 || packages="$packages pgbouncer"
 have_chromium >/dev/null 2>&1 || packages="$packages chromium"
 [ -n "$packages" ] || exit 0
 
