@@ -404,7 +404,7 @@ func FuzzParseMailURL(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		if strings.Contains(in, "?") {
-			t.Skip("it might name a file")
+			return // it might name a file
 		}
 		m, err := ParseMailURL(in)
 		if err != nil {
@@ -893,9 +893,9 @@ func TestSuppressedMailIsNoSuccess(t *testing.T) {
 // descriptors counts the open files of this process.
 func descriptors(t *testing.T) int {
 	t.Helper()
-	open, err := os.ReadDir("/proc/self/fd")
+	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		t.Skip("nothing to count here")
+		t.Fatal(err)
 	}
 	return len(open)
 }

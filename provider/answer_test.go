@@ -67,7 +67,7 @@ func (w *world) serve(handler http.Handler, r *http.Request) answer {
 }
 
 func (a *answer) parse() {
-	if strings.HasPrefix(a.header.Get("Content-Type"), "application/json") {
+	if strings.Contains(a.header.Get("Content-Type"), "json") {
 		_ = json.Unmarshal([]byte(a.body), &a.json) // check tells when it is none
 	}
 	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
@@ -146,7 +146,7 @@ func (w *world) nothingKeepsBearers() {
 // Paths by who may call them.
 var (
 	documentPaths = []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/jwks"}
-	corsPaths     = append([]string{"/par", "/token", "/revoke", "/userinfo"}, documentPaths...)
+	corsPaths     = append([]string{"/.well-known/webfinger", "/par", "/token", "/revoke", "/userinfo"}, documentPaths...)
 	browserPaths  = []string{"/authorize", "/authorize/resume", "/logout", "/login"}
 )
 

@@ -46,6 +46,7 @@ const (
 	consentRequired         = "consent_required"
 	serverError             = "server_error"
 	temporarilyUnavailable  = "temporarily_unavailable"
+	notFound                = "not_found" // ours, for WebFinger
 )
 
 // retryAfter is how long a client should wait when a part of the provider is
@@ -73,6 +74,8 @@ func (e *Error) status() int {
 		return http.StatusUnauthorized
 	case insufficientScope, accessDenied:
 		return http.StatusForbidden
+	case notFound:
+		return http.StatusNotFound
 	case serverError:
 		return http.StatusInternalServerError
 	case temporarilyUnavailable:

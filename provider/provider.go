@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -25,6 +26,7 @@ type Config struct {
 	Store     Store
 	Templates *templates.Templates
 	Clients   []storage.Client // of the settings file; they come before those of the database
+	Domains   []string         // whose addresses WebFinger answers for, besides the issuer's host
 
 	// Lifetimes.
 	CodeTTL, AccessTTL, IDTTL, RefreshTTL, RefreshIdle time.Duration
@@ -62,6 +64,7 @@ type Provider struct {
 	clients  *clients
 	logins   Logins
 	metadata document // discovery, RFC 8414
+	domains  []string // WebFinger; lower case
 }
 
 // New checks the configuration and makes a Provider.
@@ -80,6 +83,9 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Log = func(context.Context, ...slog.Attr) {}
 	}
 	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now)}
+	for _, domain := range append([]string{resourceDomain(cfg.Issuer)}, cfg.Domains...) {
+		p.domains = append(p.domains, strings.ToLower(domain))
+	}
 	var err error
 	if p.metadata, err = newMetadata(cfg.Issuer); err != nil {
 		return nil, err
@@ -122,7 +128,8 @@ func (p *Provider) Routes(r chi.Router, logins Logins) {
 	r.Method(http.MethodPost, pathIntrospect, p.api(api))
 	r.Method(http.MethodGet, pathUserinfo, cors(p.api(api)))
 	r.Method(http.MethodPost, pathUserinfo, cors(p.api(api)))
-	for _, path := range []string{pathPAR, pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
+	r.Method(http.MethodGet, pathWebFinger, cors(http.HandlerFunc(p.webfinger)))
+	for _, path := range []string{pathWebFinger, pathPAR, pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
 		r.Method(http.MethodOptions, path, cors(nil))
 	}
 

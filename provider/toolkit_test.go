@@ -15,6 +15,7 @@ var routes = map[string][]string{
 	"/authorize/resume":                 {"GET", "POST"},
 	"/logout":                           {"GET", "POST"},
 	"/par":                              {"POST", "OPTIONS"},
+	"/.well-known/webfinger":            {"GET", "OPTIONS"},
 	"/token":                            {"POST", "OPTIONS"},
 	"/revoke":                           {"POST", "OPTIONS"},
 	"/introspect":                       {"POST"},

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -52,9 +51,6 @@ func TestContract(t *testing.T) {
 }
 
 func TestFileIsTheOwnersAlone(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("permissions of Windows are other ones")
-	}
 	db := migrated(t)
 	start(t, db, 1)
 	path := db.path(t)
