@@ -13,8 +13,14 @@ type Store interface {
 	// StartAttempt counts every limit and, when none is full, inserts the
 	// attempt and its mail, in one transaction. Live attempts of the same Txn
 	// are superseded in it. A full limit is a *storage.LimitError, the one with
-	// the longest wait.
+	// the longest wait; then nothing is written, nor counted: whoever is refused
+	// cannot fill the counters of others.
 	StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mail, limits []storage.Limit, now time.Time) error
+
+	// CountLimits counts every limit, in one transaction. When one is full, none
+	// is counted: the error is a *storage.LimitError, the one with the longest
+	// wait.
+	CountLimits(ctx context.Context, limits []storage.Limit, now time.Time) error
 
 	// Attempt finds an attempt by id: storage.ErrNotFound when there is none.
 	Attempt(ctx context.Context, id string) (storage.Attempt, error)

@@ -34,8 +34,8 @@ var (
 	ErrRefused = errors.New("refused")
 )
 
-// LimitError says that a counter of StartAttempt was full and nothing was
-// written but the count.
+// LimitError says that a counter was full and nothing was written: a refusal
+// moves no counter.
 type LimitError struct {
 	Key        string        // the counter that was full
 	RetryAfter time.Duration // until its window ends; positive

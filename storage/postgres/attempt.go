@@ -54,14 +54,10 @@ const (
 
 // StartAttempt counts every limit and, when none is full, supersedes the live
 // attempts of the same Txn and inserts the attempt and its mail. A full limit is
-// a *storage.LimitError, the one with the longest wait; then nothing is written
-// but the counts. storage.ErrConflict when there is an attempt of this id.
+// a *storage.LimitError, the one with the longest wait; then nothing is written,
+// nor counted. storage.ErrConflict when there is an attempt of this id.
 func (db *DB) StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mail, limits []storage.Limit, now time.Time) error {
-	var keys []string
-	var max []int64
-	for _, l := range limits {
-		keys, max = append(keys, l.Key), append(max, int64(l.Max))
-	}
+	keys, max := limitArgs(limits)
 	var full *storage.LimitError
 	err := db.transaction(ctx, "start attempt", func(b *pgx.Batch) {
 		queueLimits(b, limits, now, &full)
@@ -69,6 +65,7 @@ func (db *DB) StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mai
 		b.Queue(insertAttempt, at(a.CreatedAt), keys, max, a.Txn, a.ID, a.Browser, a.Request, a.ClientID, a.ClientName,
 			a.Key, a.Email, a.Locale, a.Agent, a.Network, at(a.ExpiresAt))
 		b.Queue(insertMail, at(m.CreatedAt), keys, max, m.ID, m.AttemptID, at(m.NextAt), at(m.NotAfter), m.Tries)
+		queueUncount(b, limits)
 	})
 	var e *pgconn.PgError
 	switch {

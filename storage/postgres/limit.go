@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,50 @@ const limitsFree = `
 	NOT EXISTS (
 		SELECT FROM unnest($2::text[], $3::bigint[]) AS asked (key, max) JOIN limits l ON l.key = asked.key
 		WHERE l.count > asked.max)`
+
+// What was counted is taken back when one of the counters is full: a refusal
+// moves no other, and makes no row. The full one itself stays at its maximum.
+const (
+	dropCounts = `
+		DELETE FROM limits WHERE key = ANY ($1) AND count = 1 AND NOT ` + limitsFreeOf1
+	uncount = `
+		UPDATE limits SET count = count - 1 WHERE key = ANY ($1) AND NOT ` + limitsFreeOf1
+	limitsFreeOf1 = `
+		NOT EXISTS (
+			SELECT FROM unnest($1::text[], $2::bigint[]) AS asked (key, max) JOIN limits l ON l.key = asked.key
+			WHERE l.count > asked.max)`
+)
+
+// queueUncount ends what queueLimits began.
+func queueUncount(b *pgx.Batch, limits []storage.Limit) {
+	if len(limits) == 0 {
+		return
+	}
+	keys, max := limitArgs(limits)
+	b.Queue(dropCounts, keys, max)
+	b.Queue(uncount, keys, max)
+}
+
+func limitArgs(limits []storage.Limit) (keys []string, max []int64) {
+	for _, l := range limits {
+		keys, max = append(keys, l.Key), append(max, int64(l.Max))
+	}
+	return keys, max
+}
+
+// CountLimits counts every limit. When one is full, none is, and the error is
+// the *storage.LimitError with the longest wait.
+func (db *DB) CountLimits(ctx context.Context, limits []storage.Limit, now time.Time) error {
+	var full *storage.LimitError
+	err := db.transaction(ctx, "count limits", func(b *pgx.Batch) {
+		queueLimits(b, limits, now, &full)
+		queueUncount(b, limits)
+	})
+	if err == nil && full != nil {
+		return full
+	}
+	return err
+}
 
 // queueLimits counts limits and sets *full to the full one with the longest
 // wait, if any.

@@ -44,25 +44,17 @@ const (
 // StartAttempt counts every limit and, when none is full, inserts the attempt
 // and its mail and supersedes the live attempts of the same Txn.
 func (db *DB) StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mail, limits []storage.Limit, now time.Time) error {
-	var full *storage.LimitError
-	err := db.write(ctx, func(tx *tx) (err error) {
-		if full, err = countLimits(tx, limits, now); err != nil || full != nil {
-			return err // the counts are committed
-		}
+	return db.counting(ctx, limits, now, func(tx *tx) error {
 		if _, err := tx.exec(supersedeAttempts, moment(now), a.Txn); err != nil {
 			return err
 		}
-		_, err = tx.exec(insertAttempt, a.ID, a.Txn, a.Browser, a.Request, a.ClientID, a.ClientName,
+		_, err := tx.exec(insertAttempt, a.ID, a.Txn, a.Browser, a.Request, a.ClientID, a.ClientName,
 			a.Key, a.Email, a.Locale, a.Agent, a.Network, moment(a.CreatedAt), moment(a.ExpiresAt))
 		if err != nil {
 			return err
 		}
 		return queueMail(tx, m)
 	})
-	if err == nil && full != nil {
-		return full
-	}
-	return err
 }
 
 const attemptByID = `SELECT ` + attemptColumns + ` FROM attempts WHERE id = ?1`

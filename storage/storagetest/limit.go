@@ -10,8 +10,9 @@ import (
 var limitTests = []test{
 	{name: "Max pass in a window and the rest are told how long to wait", run: limitMax},
 	{name: "a window starts with its first count and is over at its end", run: limitWindow},
-	{name: "a full limit writes nothing but counts", run: limitNothing},
-	{name: "every limit is counted although another is full", run: limitAll},
+	{name: "a full limit writes nothing", run: limitNothing},
+	{name: "a refusal moves no counter", run: limitRefusal},
+	{name: "limits are counted without an attempt", run: limitAlone},
 	{name: "of several full limits the longest wait is told", run: limitLongest},
 	{name: "a window never outlasts the Window asked for", run: limitShorter},
 	{name: "of 32 callers exactly Max pass", run: limitRace},
@@ -70,12 +71,34 @@ func limitNothing(d *db) {
 	same(d, "messages", len(mail), 1)
 }
 
-func limitAll(d *db) {
-	a := storage.Limit{Key: "address:a", Max: 1, Window: time.Hour}
-	n := storage.Limit{Key: "network:n", Max: 2, Window: 2 * time.Hour}
-	d.must(d.ask(d, t0, a, n))
-	d.wantLimit("address", d.ask(d, t0, a, n), a.Key, time.Hour)
-	d.wantLimit("network, full by the refusal before", d.ask(d, t0, n), n.Key, 2*time.Hour)
+// Otherwise whoever is refused could fill the counters of others, and the table.
+func limitRefusal(d *db) {
+	full := storage.Limit{Key: "network:n", Max: 1, Window: time.Hour}
+	d.must(d.ask(d, t0, full))
+	counted := storage.Limit{Key: "address:counted", Max: 2, Window: 2 * time.Hour}
+	d.must(d.ask(d, t0, counted))
+	fresh := storage.Limit{Key: "address:fresh", Max: 1, Window: 2 * time.Hour}
+	over := storage.Limit{Key: "address:over", Max: 1, Window: time.Second}
+	d.must(d.ask(d, t0, over))
+	later := t0.Add(time.Minute)
+	for range 3 {
+		d.wantLimit("full", d.ask(d, later, full, counted, fresh, over), full.Key, 59*time.Minute)
+		d.wantLimit("full", d.CountLimits(d.Context(), []storage.Limit{over, fresh, counted, full}, later), full.Key, 59*time.Minute)
+	}
+	d.must(d.ask(d, later, counted, fresh, over))
+	d.wantLimit("then", d.ask(d, later, counted), counted.Key, 2*time.Hour-time.Minute)
+	d.wantLimit("then", d.ask(d, later, fresh), fresh.Key, 2*time.Hour)
+	d.wantLimit("then", d.ask(d, later, over), over.Key, time.Second)
+	d.must(d.ask(d, t0.Add(time.Hour), full)) // its window did not move
+}
+
+func limitAlone(d *db) {
+	l := storage.Limit{Key: "code:a", Max: 2, Window: time.Hour}
+	d.must(d.CountLimits(d.Context(), nil, t0))
+	d.must(d.CountLimits(d.Context(), []storage.Limit{l}, t0))
+	d.must(d.ask(d, t0, l)) // the same counters
+	d.wantLimit("full", d.CountLimits(d.Context(), []storage.Limit{l}, t0), l.Key, time.Hour)
+	d.must(d.CountLimits(d.Context(), []storage.Limit{l}, t0.Add(time.Hour)))
 }
 
 func limitLongest(d *db) {
@@ -114,5 +137,7 @@ func limitRace(d *db) {
 		d.wantLimit("full", err, a.Key, time.Hour)
 	}
 	same(d, "passed", passed, a.Max)
-	d.wantLimit("all were counted", d.ask(d, t0, n), n.Key, time.Hour)
+	n.Max = a.Max + 1
+	d.must(d.ask(d, t0, n)) // only those that passed were counted
+	d.wantLimit("then", d.ask(d, t0, n), n.Key, time.Hour)
 }

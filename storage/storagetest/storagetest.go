@@ -26,6 +26,7 @@ import (
 type Store interface {
 	// StartAttempt is storage.ErrConflict when there is an attempt of this id.
 	StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mail, limits []storage.Limit, now time.Time) error
+	CountLimits(ctx context.Context, limits []storage.Limit, now time.Time) error
 	Attempt(ctx context.Context, id string) (storage.Attempt, error)
 	// LatestAttempt goes by CreatedAt, and by what was inserted last when that
 	// is equal. An empty browser finds the attempts of no browser.
