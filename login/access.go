@@ -47,14 +47,23 @@ func (p pattern) matches(key string) bool {
 	return domain == p.domain
 }
 
+// denies is matches for a list of those kept out: whoever is kept out under one
+// spelling of a mailbox is under all (AbuseKey).
+func (p pattern) denies(key string) bool {
+	if p.local == "" || p.subdomains {
+		return p.matches(key)
+	}
+	return Address{Key: p.local + "@" + p.domain}.AbuseKey() == Address{Key: key}.AbuseKey()
+}
+
 // Allowed says whether the address with this identity key may sign in. Without
-// an allow pattern everyone may; a deny pattern is stronger. Case doesn't
-// matter. A pattern that CheckPatterns refuses allows nobody and, among the
+// an allow pattern everyone may; a deny pattern is stronger, and plus tags and
+// Gmail's dots don't get around it. Case doesn't matter. A pattern that CheckPatterns refuses allows nobody and, among the
 // denied, denies everyone: what cannot be decided is refused.
 func Allowed(key string, allow, deny []string) bool {
 	key = lower(key)
 	for _, s := range deny {
-		if p, err := readPattern(s); err != nil || p.matches(key) {
+		if p, err := readPattern(s); err != nil || p.denies(key) {
 			return false
 		}
 	}

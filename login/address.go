@@ -70,12 +70,16 @@ func (a Address) AbuseKey() string {
 	return local + "@" + domain
 }
 
-// atext is RFC 5322 §3.2.3.
-const atext = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~"
+// atext is RFC 5322 §3.2.3 without what may mean another mailbox to a mail
+// server or a program behind it: % and ! were routes once, to any host, and some
+// servers still follow them (RFC 5321 §F.2, RFC 1123 §5.2.16); | and ` are
+// commands to a shell.
+const atext = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789#$&'*+-/=?^_{}~"
 
-// dotAtom says whether s is a local part that we take: RFC 5322 §3.2.3.
+// dotAtom says whether s is a local part that we take: RFC 5322 §3.2.3, but no
+// option of a command and no encoded word.
 func dotAtom(s string) bool {
-	if len(s) > maxLocal {
+	if len(s) > maxLocal || strings.HasPrefix(s, "-") || strings.Contains(s, "=?") {
 		return false
 	}
 	for atom := range strings.SplitSeq(s, ".") {

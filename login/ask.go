@@ -196,7 +196,7 @@ func (l *Login) resendLink(w http.ResponseWriter, r *http.Request, token string)
 	// Since then the tab asked for another address: whoever holds a link that
 	// went astray cannot put an end to the right one.
 	if k.elsewhere() && newest.Key != k.attempt.Key {
-		return l.ended(w, r, k.attempt, storage.StateSuperseded, templates.Cancelled{})
+		return l.ended(w, r, k.attempt, storage.StateSuperseded, templates.Expired{})
 	}
 	if wait := resendIn(newest, now); wait > 0 {
 		return tooSoon(wait)
@@ -210,7 +210,7 @@ func (l *Login) resendLink(w http.ResponseWriter, r *http.Request, token string)
 		return err
 	}
 	if k.elsewhere() {
-		return l.render(w, r, http.StatusOK, templates.Sent{Client: l.client(r, a), Email: a.Email, ExpiresIn: a.ExpiresAt.Sub(now)})
+		return l.render(w, r, http.StatusOK, templates.Sent{Client: l.client(r, a), Email: a.Email, ExpiresIn: a.ExpiresAt.Sub(now), Any: a.Browser == ""})
 	}
 	return l.toWait(w, r, a, l.anyBrowser(w, r))
 }

@@ -9,16 +9,22 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 	"github.com/sealpost/sealpost/templates"
 )
 
-// codeDigits is the length of a code. With storage.MaxTries tries, of which
-// none counts before somebody with the link has asked to see the code, a
-// guesser has five chances in a million.
+// codeDigits is the length of a code. A guesser has storage.MaxTries chances in
+// a million for one link, codesPerMailbox for all links of a mailbox, and none
+// before somebody with the link has asked to see the code.
 const codeDigits = 6
+
+// codesPerMailbox is how many codes may be typed for the links of one mailbox,
+// however many are asked for. Only the way through another browser ends with
+// it: the link stays good where it was asked for.
+var codesPerMailbox = Limit{Max: 20, Per: 24 * time.Hour}
 
 // code is what another browser shows and the one that asked takes. It follows
 // from the attempt and the secret, so no one stores it.
@@ -80,7 +86,7 @@ func (l *Login) notMe(w http.ResponseWriter, r *http.Request, form url.Values) e
 		return fmt.Errorf("close attempt: %w", err)
 	}
 	l.log(r, slog.String("event", "not-me"), slog.String("asked_from", k.attempt.Network), slog.Bool("elsewhere", k.elsewhere()))
-	return l.render(w, r, http.StatusOK, templates.Cancelled{Client: l.client(r, k.attempt), Email: k.attempt.Email})
+	return l.notMePage(w, r, http.StatusOK, k.attempt)
 }
 
 // enterCode is the code's form in the tab that waits. A try is spent before the
@@ -102,6 +108,13 @@ func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Value
 	typed, ok := readCode(form.Get("code"))
 	if !ok {
 		return l.sent(w, r, http.StatusBadRequest, t, "wrong-code", now)
+	}
+	addr, err := ParseAddress(t.attempt.Email)
+	if err != nil {
+		return fmt.Errorf("address of an attempt: %w", err)
+	}
+	if err := l.cfg.Store.CountLimits(r.Context(), l.codeLimits(r, addr), now); err != nil {
+		return fmt.Errorf("count codes: %w", err)
 	}
 	a, err := l.cfg.Store.TryCode(r.Context(), t.attempt.ID, t.attempt.Browser, now)
 	if errors.Is(err, storage.ErrNotFound) {

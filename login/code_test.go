@@ -127,6 +127,46 @@ func TestParallelGuessesGetNoExtraTry(t *testing.T) {
 	}
 }
 
+// Links can be asked for again and again. Codes of one mailbox are counted
+// together, and only the way through another browser ends.
+func TestCodesOfAMailboxAreCounted(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	shown := func() (wait, token string) {
+		wait, token = b.ask(b.handle("app"), "a.da+x@gmail.com")
+		w.browser().act("show-code", "token", token)
+		return wait, token
+	}
+	wait, token := shown()
+	for typed := range codesPerMailbox.Max {
+		if typed > 0 && typed%storage.MaxTries == 0 {
+			wait, token = shown()
+		}
+		p := b.act("enter-code", "wait", wait, "code", wrong(code(w.login.cfg.Secret, w.store.newest().ID)))
+		if p.status == http.StatusTooManyRequests {
+			t.Fatalf("code %d: %s", typed, p)
+		}
+	}
+	wait, token = shown()
+	right := code(w.login.cfg.Secret, w.store.newest().ID)
+	w.is(b.act("enter-code", "wait", wait, "code", right), 429, "limited")
+	if a := w.attempt(token); a.Tries != 0 {
+		t.Errorf("%d tries are spent", a.Tries)
+	}
+	other := w.browser()
+	otherWait, otherToken := other.ask(other.handle("app"), "adA@googlemail.com") // the same mailbox
+	w.browser().act("show-code", "token", otherToken)
+	w.is(other.act("enter-code", "wait", otherWait, "code", right), 429, "limited")
+
+	w.is(b.act("confirm", "token", token), 200, "resumed") // the link is as good as ever
+	wait, _ = shown()                                      // and here its owner is known now
+	w.is(b.act("enter-code", "wait", wait, "code", code(w.login.cfg.Secret, w.store.newest().ID)), 200, "resumed")
+	w.clock.pass(codesPerMailbox.Per)
+	otherWait, otherToken = other.ask(other.handle("app"), "ada@gmail.com")
+	w.browser().act("show-code", "token", otherToken)
+	w.is(other.act("enter-code", "wait", otherWait, "code", code(w.login.cfg.Secret, w.store.newest().ID)), 200, "resumed")
+}
+
 func TestCodeNotShownIsNotTaken(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()

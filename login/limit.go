@@ -55,21 +55,31 @@ func (l Limit) String() string {
 // limits are the counters that asking for a link to addr counts. Their keys
 // are MACs: the table holds no addresses, of mailboxes or machines.
 func (l *Login) limits(r *http.Request, addr Address) []storage.Limit {
-	var out []storage.Limit
-	add := func(kind string, limit Limit, of string) {
-		if limit.Max > 0 {
-			mac := l.cfg.Secret.MAC("limit", []byte(kind), []byte(of))[:macSize]
-			out = append(out, storage.Limit{Key: kind + ":" + b64.EncodeToString(mac), Max: limit.Max, Window: limit.Per})
-		}
-	}
+	out := l.counter(nil, "network", l.cfg.PerNetwork, networkKey(r))
+	out = l.counter(out, "instance", l.cfg.PerInstance, l.cfg.Issuer)
+	return l.perAddress(out, r, "address", l.cfg.PerAddress, addr)
+}
+
+// codeLimits are the counters that typing a code counts.
+func (l *Login) codeLimits(r *http.Request, addr Address) []storage.Limit {
+	return l.perAddress(nil, r, "code", codesPerMailbox, addr)
+}
+
+// perAddress adds the counter of an address, one of its own where the address
+// was proven before.
+func (l *Login) perAddress(out []storage.Limit, r *http.Request, kind string, limit Limit, addr Address) []storage.Limit {
 	if l.isKnown(r, addr.Key) {
-		add("known", l.cfg.PerAddress, addr.AbuseKey()+" "+l.KnownBrowser(r))
-	} else {
-		add("address", l.cfg.PerAddress, addr.AbuseKey())
+		return l.counter(out, "known-"+kind, limit, addr.AbuseKey()+" "+l.KnownBrowser(r))
 	}
-	add("network", l.cfg.PerNetwork, networkKey(r))
-	add("instance", l.cfg.PerInstance, l.cfg.Issuer)
-	return out
+	return l.counter(out, kind, limit, addr.AbuseKey())
+}
+
+func (l *Login) counter(out []storage.Limit, kind string, limit Limit, of string) []storage.Limit {
+	if limit.Max == 0 {
+		return out
+	}
+	mac := l.cfg.Secret.MAC("limit", []byte(kind), []byte(of))[:macSize]
+	return append(out, storage.Limit{Key: kind + ":" + b64.EncodeToString(mac), Max: limit.Max, Window: limit.Per})
 }
 
 func limitKind(key string) string {

@@ -133,7 +133,7 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 	l.log(r, slog.String("link", string(state)), slog.Bool("elsewhere", k.elsewhere()))
 	switch {
 	case k.elsewhere() && !a.ClosedAt.IsZero(): // "This wasn't me" offers no new mail
-		return l.ended(w, r, a, storage.StateCancelled, templates.Cancelled{})
+		return l.notMePage(w, r, http.StatusGone, a)
 	case k.elsewhere() && state == storage.StateLive:
 		return l.render(w, r, ok, templates.OtherBrowser{Client: l.client(r, a), Token: k.token, Email: a.Email,
 			Browser: a.Agent, Network: a.Network, Asked: a.CreatedAt, Now: now})
@@ -147,7 +147,7 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 			return err
 		}
 	}
-	return l.ended(w, r, a, state, templates.Cancelled{Token: k.token, Resend: true})
+	return l.ended(w, r, a, state, templates.Expired{Token: k.token, Resend: true})
 }
 
 // confirmPage asks for the click that completes the login. Only in the browser
@@ -171,7 +171,7 @@ func (l *Login) confirmPage(w http.ResponseWriter, r *http.Request, k link, ok i
 
 // ended tells why an attempt has come to its end, and what may be asked for
 // instead.
-func (l *Login) ended(w http.ResponseWriter, r *http.Request, a storage.Attempt, state storage.State, how templates.Cancelled) error {
+func (l *Login) ended(w http.ResponseWriter, r *http.Request, a storage.Attempt, state storage.State, how templates.Expired) error {
 	how.Client, how.Email = l.client(r, a), a.Email
 	var page templates.Page = how
 	switch state {
@@ -179,10 +179,15 @@ func (l *Login) ended(w http.ResponseWriter, r *http.Request, a storage.Attempt,
 		page = templates.Used(how)
 	case storage.StateSuperseded:
 		page = templates.Superseded(how)
-	case storage.StateExpired:
-		page = templates.Expired(how)
+	case storage.StateCancelled:
+		page = templates.Cancelled{Client: how.Client, Token: how.Token, Wait: how.Wait, Email: how.Email, Resend: how.Resend}
 	}
 	return l.render(w, r, http.StatusGone, page)
+}
+
+// notMePage tells what "This wasn't me" has done.
+func (l *Login) notMePage(w http.ResponseWriter, r *http.Request, status int, a storage.Attempt) error {
+	return l.render(w, r, status, templates.Cancelled{Client: l.client(r, a), Email: a.Email, NotMe: true})
 }
 
 // confirm is the form of a link's page: the one way in which a link completes

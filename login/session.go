@@ -171,6 +171,9 @@ func (l *Login) current(r *http.Request, now time.Time) (storage.Login, error) {
 
 func (l *Login) liveSession(ctx context.Context, id string, now time.Time) (storage.Login, error) {
 	login, err := l.cfg.Store.Session(ctx, id, now)
+	if err == nil && !Allowed(login.User.Key, l.cfg.Allow, l.cfg.Deny) { // the settings may have changed since
+		err = storage.ErrNotFound
+	}
 	if err != nil {
 		return storage.Login{}, fmt.Errorf("find session: %w", err)
 	}

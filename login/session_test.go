@@ -113,6 +113,34 @@ func TestIdleSessionEnds(t *testing.T) {
 	w.is(b.get("/login"), 200, "login")
 }
 
+// Whoever is denied after a restart is signed out by it.
+func TestSettingsThatChangedEndSessions(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	wait, token := b.ask(b.handle("app"), "ada@example.com")
+	b.act("confirm", "token", token)
+	if !b.signedIn() {
+		t.Fatal("not signed in")
+	}
+	for name, change := range map[string]func(*Config){
+		"denied":             func(c *Config) { c.Deny = []string{"ada@example.com"} },
+		"not allowed":        func(c *Config) { c.Allow = []string{"*@example.org"} },
+		"by another address": func(c *Config) { c.Deny = []string{"ada+x@example.com"} },
+	} {
+		before := w.login.cfg
+		change(&w.login.cfg)
+		if b.signedIn() {
+			t.Errorf("%s: still signed in", name)
+		}
+		w.is(b.get("/login"), 200, "login")
+		w.is(b.get("/login?wait="+wait), 410, "used")
+		w.login.cfg = before
+	}
+	if !b.signedIn() {
+		t.Error("a setting that was taken back keeps people out")
+	}
+}
+
 func TestClearSession(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()

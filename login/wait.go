@@ -118,7 +118,7 @@ func (l *Login) waitPage(w http.ResponseWriter, r *http.Request, t tab, now time
 	case storage.StateUsed:
 		return l.waited(w, r, t, now)
 	}
-	return l.ended(w, r, a, state, templates.Cancelled{Wait: t.handle, Resend: true})
+	return l.ended(w, r, a, state, templates.Expired{Wait: t.handle, Resend: true})
 }
 
 // waited tells the tab that the login was completed: here in another tab, or,
@@ -145,7 +145,7 @@ func (l *Login) waited(w http.ResponseWriter, r *http.Request, t tab, now time.T
 		page.Elsewhere = true
 		return l.render(w, r, http.StatusOK, page)
 	}
-	return l.ended(w, r, a, storage.StateUsed, templates.Cancelled{})
+	return l.ended(w, r, a, storage.StateUsed, templates.Expired{})
 }
 
 // sent tells the tab that a mail is on its way, and what was wrong with the
@@ -154,7 +154,7 @@ func (l *Login) sent(w http.ResponseWriter, r *http.Request, status int, t tab, 
 	a := t.attempt
 	name, address := mailbox(a.Email)
 	return l.render(w, r, status, templates.Sent{
-		Client: l.client(r, a), Wait: t.handle, Email: a.Email, Error: wrong, Cancel: a.Request != "",
+		Client: l.client(r, a), Wait: t.handle, Email: a.Email, Error: wrong, Cancel: a.Request != "", Any: a.Browser == "",
 		ResendIn: max(0, resendIn(a, now)), ExpiresIn: a.ExpiresAt.Sub(now),
 		MailboxName: name, MailboxURL: address,
 	})

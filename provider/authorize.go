@@ -48,7 +48,12 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	// A browser holds back our cookies, which are SameSite=Lax, from a POST of
 	// another site, whatever other cookies it sends. As a GET the request comes
 	// with them, so that a session is seen.
-	if query := sent.Encode(); login == nil && r.Method == http.MethodPost && len(query) < maxTurned {
+	if login == nil && r.Method == http.MethodPost {
+		query := sent.Encode()
+		if len(query) >= maxTurned { // going on would give the browser a new cookie in place of the one it holds back
+			p.fail(w, r, t, &Error{Code: invalidRequest, Description: "the request is too long"})
+			return nil
+		}
 		redirect(w, p.cfg.Issuer+pathAuthorize+"?"+query)
 		return nil
 	}
@@ -207,8 +212,12 @@ func (p *Provider) toLogin(w http.ResponseWriter, r *http.Request, q request) er
 	return nil
 }
 
-// mayUse applies the client's own allow list and groups.
+// mayUse applies the access rules of the instance, and the client's own allow
+// list and groups.
 func (p *Provider) mayUse(c storage.Client, u storage.User) bool {
+	if !p.cfg.Allowed(u.Key, p.cfg.Allow, p.cfg.Deny) {
+		return false
+	}
 	if len(c.Allow) > 0 && !p.cfg.Allowed(u.Key, c.Allow, nil) {
 		return false
 	}

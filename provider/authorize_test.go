@@ -409,7 +409,7 @@ func TestPostFromAnotherSite(t *testing.T) {
 	// Nobody signed in, and a request too long for an address.
 	stranger := w.browser()
 	stranger.follow(stranger.crossSite("/authorize", w.authorization("web"))).handle()
-	stranger.crossSite("/authorize", w.authorization("web", "claims", strings.Repeat("x", 8<<10))).handle()
+	stranger.crossSite("/authorize", w.authorization("web", "claims", strings.Repeat("x", 8<<10))).isError("invalid_request")
 }
 
 func TestPrompt(t *testing.T) {

@@ -57,9 +57,11 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 // alone: a POST of another site comes without it (see authorize), and taking it
 // away would sign someone out unasked.
 func (p *Provider) logoutUnseen(w http.ResponseWriter, r *http.Request, q logoutRequest, form url.Values) error {
-	if r.Method != http.MethodPost || form.Get("confirm") != "" { // it was seen when the button was shown
+	if r.Method != http.MethodPost {
 		return p.loggedOut(w, r, q)
 	}
+	form.Del("confirm")
+	form.Del("token")
 	if query := form.Encode(); len(query) < maxTurned {
 		redirect(w, p.cfg.Issuer+pathLogout+"?"+query)
 		return nil

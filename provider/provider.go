@@ -31,9 +31,10 @@ type Config struct {
 	// Lifetimes.
 	CodeTTL, AccessTTL, IDTTL, RefreshTTL, RefreshIdle time.Duration
 
-	// Allowed decides whether an identity key passes a list of patterns, for
-	// the allow lists of clients.
-	Allowed func(key string, allow, deny []string) bool
+	// Allowed decides whether an identity key passes lists of patterns: those of
+	// the instance, Allow and Deny, and those of clients.
+	Allowed     func(key string, allow, deny []string) bool
+	Allow, Deny []string
 
 	Now func() time.Time
 	Log func(ctx context.Context, attrs ...slog.Attr) // adds to the line of the request; nil: nothing

@@ -323,6 +323,10 @@ func TestRefreshAsksTheAccessRulesAgain(t *testing.T) {
 	g := b.offline("members")
 	w.describe(id, "", "", "interns")
 	w.refresh("members", g.refresh).is(400, "invalid_grant")
+
+	other := w.signedIn("bob@example.com").offline("web")
+	w.provider.cfg.Deny = []string{"bob@example.com"}
+	w.refresh("web", other.refresh).is(400, "invalid_grant")
 }
 
 // What a claim says is read anew.

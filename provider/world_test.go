@@ -211,11 +211,12 @@ func (w *world) run(name string, f func(t *testing.T)) {
 }
 
 // allowed stands for login.Allowed: a whole address or a whole domain.
-func allowed(key string, allow, _ []string) bool {
-	return slices.ContainsFunc(allow, func(pattern string) bool {
+func allowed(key string, allow, deny []string) bool {
+	matches := func(pattern string) bool {
 		domain, wild := strings.CutPrefix(pattern, "*")
 		return key == pattern || wild && strings.HasSuffix(key, domain)
-	})
+	}
+	return !slices.ContainsFunc(deny, matches) && (len(allow) == 0 || slices.ContainsFunc(allow, matches))
 }
 
 // openKeys gives every world the same signing keys, because making them takes

@@ -31,6 +31,7 @@ type Sent struct {
 	MailboxName string        // of a known provider of the typed domain
 	MailboxURL  string
 	Cancel      bool // a request waits that can be cancelled
+	Any         bool // any browser may confirm the link: no code is shown anywhere
 }
 
 // OtherBrowser tells someone who opened a link where it was asked for.
@@ -96,6 +97,7 @@ type Cancelled struct {
 	Client             Client
 	Token, Wait, Email string
 	Resend             bool
+	NotMe              bool // "This wasn't me": only the way through another browser has ended
 }
 
 // Unknown says that the link is none of ours.

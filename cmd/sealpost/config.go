@@ -54,7 +54,11 @@ type Settings struct {
 	Tokens       Tokens       `yaml:"tokens"`
 	Keys         Keys         `yaml:"keys"`
 	Registration Registration `yaml:"registration"`
-	Branding     Branding     `yaml:"branding"`
+	// Domains whose addresses `/.well-known/webfinger` answers for with the
+	// issuer, as Tailscale asks: the issuer's own host, and these. The web server
+	// of each has to pass that path on.
+	WebFingerDomains []string `yaml:"webfinger_domains"`
+	Branding         Branding `yaml:"branding"`
 	// The applications. Those added with `sealpost client add` come on top; on
 	// the same id the file wins.
 	Clients []Client `yaml:"clients"`

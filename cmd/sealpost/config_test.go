@@ -88,6 +88,13 @@ func TestListsInTheEnvironment(t *testing.T) {
 	if len(s.Clients) != 1 || s.Clients[0].ID != "a" {
 		t.Errorf("clients: %+v", s.Clients)
 	}
+	// An empty allow list is everyone: nobody gets there by variables that are unset.
+	if _, err := Load(Defaults(), "", []string{"SEALPOST_LOGIN_ALLOW= , "}, nil); err == nil || !strings.Contains(err.Error(), "SEALPOST_LOGIN_ALLOW") {
+		t.Errorf("a list without items: %v", err)
+	}
+	if s, err := Load(Defaults(), "", []string{"SEALPOST_LOGIN_ALLOW="}, nil); err != nil || len(s.Login.Allow) != 0 {
+		t.Errorf("no list: %v %v", s.Login.Allow, err)
+	}
 }
 
 // Addresses of requests are plain IPv4 where they can be: a network written the
@@ -101,6 +108,8 @@ func TestTrustedProxiesAreNetworks(t *testing.T) {
 		"fd00::/8":             "[fd00::/8]",
 		"::ffff:10.0.0.0/104":  "write a network such as 10.0.0.0/8",
 		"10.0.0.0/33":          "write a network such as 10.0.0.0/8",
+		"0.0.0.0/0":            "is the whole internet",
+		"10.0.0.0/8,::/0":      "is the whole internet",
 		"proxy.example.com":    "write a network such as 10.0.0.0/8",
 		"10.0.0.0-10.0.0.9":    "write a network such as 10.0.0.0/8",
 		"10.0.0.1, 192.0.2.0/": "write a network such as 10.0.0.0/8",

@@ -145,6 +145,9 @@ var scalars = map[reflect.Type]func(string) (any, error){
 		if err != nil || prefix.Addr().Is4In6() {
 			return nil, errors.New("write a network such as 10.0.0.0/8")
 		}
+		if prefix.Bits() == 0 {
+			return nil, errors.New("is the whole internet, which would write any address it likes; write the network of your proxies")
+		}
 		return prefix.Masked(), nil
 	},
 	reflect.TypeFor[bool](): func(s string) (any, error) {
@@ -354,6 +357,9 @@ func (l *loader) value(k setting, text, source string) value {
 			if item = strings.TrimSpace(item); item != "" {
 				node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: item, Anchor: source})
 			}
+		}
+		if len(node.Content) == 0 && text != "" { // no list of nobody: that would be everyone
+			l.wrong = append(l.wrong, fmt.Errorf("%s: %q: has no items; leave it empty for none", source, text))
 		}
 	}
 	return value{k, node}

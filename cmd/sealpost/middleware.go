@@ -229,7 +229,7 @@ func forwardedFor(values []string) []string {
 func onlyHost(issuer *url.URL, pages *templates.Templates) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !isProbe(r.URL.Path) && !sameHost(issuer, r.Host) {
+			if !ofAnyHost(r.URL.Path) && !sameHost(issuer, r.Host) {
 				logAttrs(r.Context(), slog.String("host", r.Host))
 				fail(w, r, pages, http.StatusMisdirectedRequest, "invalid_request", "Nothing is served under this address.")
 				return
@@ -239,8 +239,11 @@ func onlyHost(issuer *url.URL, pages *templates.Templates) func(http.Handler) ht
 	}
 }
 
-// isProbe says whether the path is asked by machines that know us by number.
-func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
+// ofAnyHost says whether the path is served under every name: to machines that
+// know us by number, and to whom a domain of ours sends on (RFC 7033 §4).
+func ofAnyHost(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/.well-known/webfinger"
+}
 
 func sameHost(issuer *url.URL, host string) bool {
 	standard := map[string]string{"https": ":443", "http": ":80"}[issuer.Scheme]

@@ -122,7 +122,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		Issuer: s.Issuer, Secret: secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
-		Allowed: login.Allowed, Now: in.now, Log: logAttrs,
+		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
 	})
 	if err != nil {
 		return nil, err
