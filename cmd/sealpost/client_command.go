@@ -25,10 +25,10 @@ func (clientCommand) Help() string {
 	return `These commands work on the database, beside a running server, which notices within seconds.
 Applications in the settings file are managed there.
 
-  sealpost client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
-  sealpost client add app --public --native --redirect-uri http://127.0.0.1/callback
-  sealpost client list --json
-  sealpost client rotate-secret grafana`
+  sealpost client add grafana --config sealpost.yaml --redirect-uri https://grafana.example.com/login/generic_oauth
+  sealpost client add app --config sealpost.yaml --public --native --redirect-uri http://127.0.0.1/callback
+  sealpost client list --config sealpost.yaml --json
+  sealpost client rotate-secret grafana --config sealpost.yaml`
 }
 
 // clientFlags are the flags of every client command.

@@ -16,9 +16,9 @@ import (
 
 type devCommand struct {
 	settingsFlags
-	Listen    string `default:"localhost:8080" placeholder:"ADDR" help:"Where the provider is served, on loopback. Port 0 takes a free one."`
-	AppListen string `name:"app-listen" default:"localhost:8081" placeholder:"ADDR" help:"Where the sample application is served."`
-	Dir       string `default:".sealpost" placeholder:"DIR" help:"Where database and secret are kept. Remove it to start afresh."`
+	Listen    string `default:"localhost:8080" help:"Where the provider is served, on loopback. Port 0 takes a free one."`
+	AppListen string `name:"app-listen" default:"localhost:8081" help:"Where the sample application is served."`
+	Dir       string `default:".sealpost" help:"Where database and secret are kept. Remove it to start afresh."`
 }
 
 // Help is shown by sealpost dev --help.

@@ -70,7 +70,7 @@ Settings come from flags, the environment (SEALPOST_MAIL_URL for mail.url), a YA
   sealpost dev                                  try it
   sealpost secret                               make the secret for the settings
   sealpost serve --config sealpost.yaml         run it
-  sealpost client add grafana --redirect-uri https://grafana.example.com/login/generic_oauth
+  sealpost client add grafana --config sealpost.yaml --redirect-uri https://grafana.example.com/login/generic_oauth
 `
 
 // exit is how kong's --help ends a run.
