@@ -106,7 +106,7 @@ type Login struct {
 	// How long a session lasts unused.
 	SessionIdle Duration `yaml:"session_idle"`
 	// `open`: anyone who is allowed below becomes a user. `invite`: only users
-	// that exist may sign in.
+	// that exist may sign in; `sealpost user add` makes them.
 	Signup string `yaml:"signup"`
 	// Addresses that may sign in: `*@example.com`, `*@*.example.com`,
 	// `user@example.com`. Empty: everyone.

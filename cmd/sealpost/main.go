@@ -59,6 +59,7 @@ type commands struct {
 	Secret  secretCommand  `cmd:"" help:"Make a new secret for the settings."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date, or look at it."`
 	Client  clientCommand  `cmd:"" help:"Applications that people sign in to."`
+	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable."`
 	Mail    mailCommand    `cmd:"" help:"Try the mail server."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

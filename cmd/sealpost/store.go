@@ -41,6 +41,19 @@ type store interface {
 	// RemoveClient removes a client: storage.ErrNotFound when there is none.
 	RemoveClient(ctx context.Context, id string) error
 
+	// Users lists the users by identity key.
+	Users(ctx context.Context) ([]storage.User, error)
+	// User finds a user by identity key: storage.ErrNotFound when there is none.
+	User(ctx context.Context, key string) (storage.User, error)
+	// AddUser inserts a user: storage.ErrConflict when the address is taken.
+	AddUser(ctx context.Context, u storage.User) error
+	// SetGroups says which groups a user is in.
+	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
+	// DisableUser disables a user, ends their sessions and revokes their grants.
+	DisableUser(ctx context.Context, id string, now time.Time) error
+	// EnableUser lets a disabled user sign in again.
+	EnableUser(ctx context.Context, id string) error
+
 	Close() error
 }
 

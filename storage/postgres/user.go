@@ -2,6 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +51,66 @@ func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 	})
 	if err == nil && !found {
 		return storage.ErrNotFound
+	}
+	return err
+}
+
+const (
+	userByKey = `
+		SELECT ` + userColumns + ` FROM users u WHERE u.key = $1`
+	allUsers = `
+		SELECT ` + userColumns + ` FROM users u`
+	addUser = `
+		INSERT INTO users (id, key, email, name, locale, groups, created_at, updated_at, last_login_at, disabled_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	setGroups = `
+		UPDATE users SET groups = $2, updated_at = $3 WHERE id = $1`
+	enableUser = `
+		UPDATE users SET disabled_at = NULL WHERE id = $1`
+)
+
+// AddUser inserts a user: storage.ErrConflict when the id or the address is
+// taken.
+func (db *DB) AddUser(ctx context.Context, u storage.User) error {
+	_, err := db.exec(ctx, "add user", addUser, u.ID, u.Key, u.Email, u.Name, u.Locale, texts(u.Groups),
+		at(u.CreatedAt), at(u.UpdatedAt), at(u.LastLoginAt), at(u.DisabledAt))
+	var e *pgconn.PgError
+	if errors.As(err, &e) && e.Code == "23505" { // unique_violation
+		return fmt.Errorf("%w: %w", storage.ErrConflict, err)
+	}
+	return err
+}
+
+// User finds a user by the identity key of the address.
+func (db *DB) User(ctx context.Context, key string) (u storage.User, err error) {
+	err = db.get(ctx, "user", userFields(&u), userByKey, key)
+	return u, err
+}
+
+// Users lists all users in the order of their keys' bytes.
+func (db *DB) Users(ctx context.Context) ([]storage.User, error) {
+	users, err := list(ctx, db, "users", userFields, allUsers)
+	// Here, because the order of the database depends on its locale.
+	slices.SortFunc(users, func(a, b storage.User) int { return strings.Compare(a.Key, b.Key) })
+	return users, err
+}
+
+// SetGroups says which groups a user is in.
+func (db *DB) SetGroups(ctx context.Context, id string, groups []string, now time.Time) error {
+	return db.one(ctx, "set groups", setGroups, id, texts(groups), at(now))
+}
+
+// EnableUser undoes DisableUser, save for sessions and grants.
+func (db *DB) EnableUser(ctx context.Context, id string) error {
+	return db.one(ctx, "enable user", enableUser, id)
+}
+
+// one runs a statement that changes one row: storage.ErrNotFound when it
+// changes none.
+func (db *DB) one(ctx context.Context, what, query string, args ...any) error {
+	n, err := db.exec(ctx, what, query, args...)
+	if err == nil && n == 0 {
+		err = storage.ErrNotFound
 	}
 	return err
 }

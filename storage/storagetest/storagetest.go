@@ -103,6 +103,12 @@ type Store interface {
 	// Offline ones included, in one transaction. Disabling again keeps the
 	// first time. storage.ErrNotFound when there is no such user.
 	DisableUser(ctx context.Context, id string, now time.Time) error
+	// EnableUser brings back neither sessions nor grants.
+	EnableUser(ctx context.Context, id string) error
+	AddUser(ctx context.Context, u storage.User) error
+	User(ctx context.Context, key string) (storage.User, error)
+	Users(ctx context.Context) ([]storage.User, error)
+	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
 
 	Close() error
 }

@@ -7,9 +7,84 @@ import (
 )
 
 var userTests = []test{
+	{name: "every field comes back as it was", run: userFields},
+	{name: "a key is one user's", run: userConflict},
+	{name: "users are listed by key", run: userList},
+	{name: "groups are set", run: userGroups},
+	{name: "whoever is enabled signs in again", run: userEnable},
 	{name: "disabling ends sessions and grants, offline ones included", run: userDisable},
 	{name: "disabling again keeps the first time", run: userDisableTwice},
 	{name: "a user disabled in mid-race gets no session and no grant", run: userDisableRace},
+}
+
+// newUser is one that was invited.
+func (d *db) newUser(key string) (given, kept storage.User) {
+	g, k := odd(t0)
+	given = storage.User{ID: "id-" + key, Key: key, Email: "Typed-" + key, Name: "Name", Locale: "de", Groups: []string{"ops", "staff"}}
+	kept = given
+	given.CreatedAt, given.UpdatedAt, given.LastLoginAt, given.DisabledAt = g, g.Add(time.Hour), g.Add(2*time.Hour), g.Add(3*time.Hour)
+	kept.CreatedAt, kept.UpdatedAt, kept.LastLoginAt, kept.DisabledAt = k, k.Add(time.Hour), k.Add(2*time.Hour), k.Add(3*time.Hour)
+	return given, kept
+}
+
+func userFields(d *db) {
+	given, kept := d.newUser("ada@example.com")
+	d.must(d.AddUser(d.Context(), given))
+	got, err := d.User(d.Context(), given.Key)
+	d.must(err)
+	same(d, "user", got, kept)
+	_, err = d.User(d.Context(), "nobody@example.com")
+	d.want("unknown", err, storage.ErrNotFound)
+}
+
+func userConflict(d *db) {
+	given, kept := d.newUser("ada@example.com")
+	d.must(d.AddUser(d.Context(), given))
+	other := given
+	other.ID, other.Name = "another", "Another"
+	d.want("the same key", d.AddUser(d.Context(), other), storage.ErrConflict)
+	got, err := d.User(d.Context(), given.Key)
+	d.must(err)
+	same(d, "user", got, kept)
+	signedIn := d.signIn()
+	other.Key = signedIn.User.Key
+	d.want("the key of who has signed in", d.AddUser(d.Context(), other), storage.ErrConflict)
+}
+
+func userList(d *db) {
+	var want []storage.User
+	for _, key := range []string{"A@example.com", "a@example.com", "b@example.com"} {
+		given, kept := d.newUser(key)
+		d.must(d.AddUser(d.Context(), given))
+		want = append(want, kept)
+	}
+	got, err := d.Users(d.Context())
+	d.must(err)
+	same(d, "users", got, want)
+}
+
+func userGroups(d *db) {
+	given, want := d.newUser("ada@example.com")
+	d.must(d.AddUser(d.Context(), given))
+	for _, groups := range [][]string{{"x"}, nil} {
+		now, kept := odd(t0.Add(day))
+		d.must(d.SetGroups(d.Context(), given.ID, groups, now))
+		want.Groups, want.UpdatedAt = groups, kept
+		got, err := d.User(d.Context(), given.Key)
+		d.must(err)
+		same(d, "user", got, want)
+	}
+	d.want("unknown", d.SetGroups(d.Context(), "unknown", nil, t0), storage.ErrNotFound)
+}
+
+func userEnable(d *db) {
+	l := d.signIn()
+	d.must(d.DisableUser(d.Context(), l.User.ID, t0))
+	d.must(d.EnableUser(d.Context(), l.User.ID))
+	d.wantSession("of before", l.Session.ID, t0, storage.ErrNotFound)
+	again := d.signInAs(l.User)
+	d.wantSession("of after", again.Session.ID, t0, nil)
+	d.want("unknown", d.EnableUser(d.Context(), "unknown"), storage.ErrNotFound)
 }
 
 func userDisable(d *db) {
