@@ -137,17 +137,17 @@ func TestCodesOfAMailboxAreCounted(t *testing.T) {
 		w.browser().act("show-code", "token", token)
 		return wait, token
 	}
-	wait, token := shown()
+	wait, _ := shown()
 	for typed := range codesPerMailbox.Max {
 		if typed > 0 && typed%storage.MaxTries == 0 {
-			wait, token = shown()
+			wait, _ = shown()
 		}
 		p := b.act("enter-code", "wait", wait, "code", wrong(code(w.login.cfg.Secret, w.store.newest().ID)))
 		if p.status == http.StatusTooManyRequests {
 			t.Fatalf("code %d: %s", typed, p)
 		}
 	}
-	wait, token = shown()
+	wait, token := shown()
 	right := code(w.login.cfg.Secret, w.store.newest().ID)
 	w.is(b.act("enter-code", "wait", wait, "code", right), 429, "limited")
 	if a := w.attempt(token); a.Tries != 0 {
