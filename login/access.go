@@ -47,8 +47,8 @@ func (p pattern) matches(key string) bool {
 	return domain == p.domain
 }
 
-// denies is matches for a list of those kept out: whoever is kept out under one
-// spelling of a mailbox is under all (AbuseKey).
+// denies is matches for a list of those kept out: one address that is kept out is
+// under every spelling of its mailbox (AbuseKey).
 func (p pattern) denies(key string) bool {
 	if p.local == "" || p.subdomains {
 		return p.matches(key)

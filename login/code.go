@@ -86,6 +86,9 @@ func (l *Login) notMe(w http.ResponseWriter, r *http.Request, form url.Values) e
 		return fmt.Errorf("close attempt: %w", err)
 	}
 	l.log(r, slog.String("event", "not-me"), slog.String("asked_from", k.attempt.Network), slog.Bool("elsewhere", k.elsewhere()))
+	if state := k.attempt.State(l.cfg.Now()); state != storage.StateLive { // too late to say that nobody was signed in
+		return l.ended(w, r, k.attempt, state, templates.Expired{})
+	}
 	return l.notMePage(w, r, http.StatusOK, k.attempt)
 }
 

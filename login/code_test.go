@@ -127,6 +127,17 @@ func TestParallelGuessesGetNoExtraTry(t *testing.T) {
 	}
 }
 
+// Whoever typed somebody's code somewhere is told the truth afterwards.
+func TestNotMeAfterTheCodeWasTakenSaysSo(t *testing.T) {
+	w := newWorld(t)
+	b, phone := w.browser(), w.browser()
+	wait, token := b.ask(b.handle("app"), "ada@example.com")
+	phone.act("show-code", "token", token)
+	w.is(b.act("enter-code", "wait", wait, "code", code(w.login.cfg.Secret, w.store.newest().ID)), 200, "resumed")
+	w.is(phone.act("not-me", "token", token), 410, "used")
+	w.is(phone.get("/login?token="+token), 410, "used")
+}
+
 // Links can be asked for again and again. Codes of one mailbox are counted
 // together, and only the way through another browser ends.
 func TestCodesOfAMailboxAreCounted(t *testing.T) {

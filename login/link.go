@@ -133,6 +133,9 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 	l.log(r, slog.String("link", string(state)), slog.Bool("elsewhere", k.elsewhere()))
 	switch {
 	case k.elsewhere() && !a.ClosedAt.IsZero(): // "This wasn't me" offers no new mail
+		if state != storage.StateLive {
+			return l.ended(w, r, a, state, templates.Expired{})
+		}
 		return l.notMePage(w, r, http.StatusGone, a)
 	case k.elsewhere() && state == storage.StateLive:
 		return l.render(w, r, ok, templates.OtherBrowser{Client: l.client(r, a), Token: k.token, Email: a.Email,

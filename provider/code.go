@@ -91,6 +91,8 @@ func (p *Provider) redeem(ctx context.Context, client storage.Client, form url.V
 		return nil, errCode.because(errors.New("the session has ended"))
 	case err != nil:
 		return nil, err
+	case !p.mayUse(client, user):
+		return nil, errCode.because(errors.New("this person may no longer use this application"))
 	}
 	issue := issuance{client: client, user: user, grant: g, nonce: string(c.Nonce), now: now}
 	if refresh {

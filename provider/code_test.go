@@ -300,6 +300,15 @@ func TestSessionBetweenAuthorizationAndToken(t *testing.T) {
 
 // The conformance suite wants 96 bits by Shannon's formula; a code tells
 // nothing of what it seals.
+// Who is denied between the authorization and the token gets none.
+func TestDeniedBetweenAuthorizationAndToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	code := w.signedIn("ada@example.com").code("web")
+	w.provider.cfg.Deny = []string{"ada@example.com"}
+	w.redeem("web", code).is(400, "invalid_grant")
+}
+
 func TestCodeIsOpaque(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -57,14 +57,19 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 // alone: a POST of another site comes without it (see authorize), and taking it
 // away would sign someone out unasked.
 func (p *Provider) logoutUnseen(w http.ResponseWriter, r *http.Request, q logoutRequest, form url.Values) error {
-	if r.Method != http.MethodPost {
+	// Whoever sends one of our cookies would have sent the session's as well.
+	if r.Method != http.MethodPost || p.logins.KnownBrowser(r) != "" {
 		return p.loggedOut(w, r, q)
 	}
+	pressed := form.Get("confirm") != ""
 	form.Del("confirm")
 	form.Del("token")
 	if query := form.Encode(); len(query) < maxTurned {
 		redirect(w, p.cfg.Issuer+pathLogout+"?"+query)
 		return nil
+	}
+	if pressed {
+		return p.loggedOut(w, r, q)
 	}
 	return p.askLogout(w, r, q, form, storage.Login{}) // our own button brings the cookie
 }

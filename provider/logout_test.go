@@ -397,6 +397,12 @@ func TestLogoutPostFromAnotherSite(t *testing.T) {
 	stranger := w.browser()
 	stranger.follow(stranger.submit(stranger.crossSite("/logout", long), "logout")).goes(bye)
 
+	// A button that brings no cookie is not shown again.
+	endless := params("client_id", "web", "post_logout_redirect_uri", bye, "state", strings.Repeat("&", 2040))
+	w.browser().crossSite("/logout", endless).isPage(200, "logout", "")
+	stranger = w.browser()
+	stranger.submit(stranger.crossSite("/logout", endless), "logout").isPage(200, "logged-out", "")
+
 	// Errors are pages here, too.
 	b.crossSite("/logout", params("post_logout_redirect_uri", "https://evil.example/")).isPage(400, "error", "invalid_request")
 }

@@ -17,16 +17,16 @@ const (
 	// parTTL is how long a pushed request may wait for its browser. Within it
 	// the browser may load the page again; afterwards the handle goes on.
 	parTTL = time.Minute
-	// maxPushed is how long a pushed request may be, encoded, in bytes: its
-	// request_uri has to fit into an address.
-	maxPushed = 8 << 10
+	// maxPushed is how long a request_uri may get, in bytes: it has to fit into
+	// an address, beside the client_id.
+	maxPushed = maxTurned - 1<<10
 )
 
 // pushed is an authorization request that its client pushed, as it travels
 // sealed in the request_uri: nothing is stored.
 type pushed struct {
 	ClientID  string `json:"c"`
-	Form      string `json:"f"` // encoded
+	Form      []byte `json:"f"` // encoded; bytes: JSON would write "&" six times as long
 	ExpiresAt int64  `json:"e"` // microseconds
 }
 
@@ -79,33 +79,34 @@ func (p *Provider) push(r *http.Request) (parAnswer, error) {
 	if refused != nil {
 		return parAnswer{}, refused
 	}
-	encoded := form.Encode()
-	if len(encoded) > maxPushed {
-		return parAnswer{}, &Error{Code: invalidRequest, Description: "the request is too long"}
-	}
-	plain, err := json.Marshal(pushed{ClientID: client.ID, Form: encoded, ExpiresAt: now.Add(parTTL).UnixMicro()})
+	plain, err := json.Marshal(pushed{ClientID: client.ID, Form: []byte(form.Encode()), ExpiresAt: now.Add(parTTL).UnixMicro()})
 	if err != nil {
 		return parAnswer{}, err
 	}
-	return parAnswer{RequestURI: parPrefix + p.cfg.Secret.Seal(parPurpose, plain), ExpiresIn: int(parTTL / time.Second)}, nil
+	uri := parPrefix + p.cfg.Secret.Seal(parPurpose, plain)
+	if len(uri) > maxPushed {
+		return parAnswer{}, &Error{Code: invalidRequest, Description: "the request is too long"}
+	}
+	return parAnswer{RequestURI: uri, ExpiresIn: int(parTTL / time.Second)}, nil
 }
 
 // clientCredentials reads what the client says of itself, in the header
 // form-urlencoded (RFC 6749 §2.3.1).
 func clientCredentials(r *http.Request) (op.ClientCredentials, error) {
+	cc := op.ClientCredentials{ClientID: r.PostForm.Get("client_id"), ClientSecret: r.PostForm.Get("client_secret"),
+		ClientAssertion: r.PostForm.Get("client_assertion"), ClientAssertionType: r.PostForm.Get("client_assertion_type")}
 	id, secret, basic := r.BasicAuth()
 	if !basic {
-		return op.ClientCredentials{ClientID: r.PostForm.Get("client_id"), ClientSecret: r.PostForm.Get("client_secret"),
-			ClientAssertion: r.PostForm.Get("client_assertion"), ClientAssertionType: r.PostForm.Get("client_assertion_type")}, nil
+		return cc, nil
 	}
 	var err error
-	if id, err = url.QueryUnescape(id); err == nil {
-		secret, err = url.QueryUnescape(secret)
+	if cc.ClientID, err = url.QueryUnescape(id); err == nil {
+		cc.ClientSecret, err = url.QueryUnescape(secret)
 	}
 	if err != nil {
 		return op.ClientCredentials{}, errClient.because(err)
 	}
-	return op.ClientCredentials{ClientID: id, ClientSecret: secret}, nil
+	return cc, nil
 }
 
 var errNotPushed = &Error{Code: "invalid_request_uri", Description: "this request has expired or was never made; go back to the application and start again"}
@@ -132,6 +133,6 @@ func (p *Provider) unpush(form url.Values) (_ url.Values, wasPushed bool, _ erro
 	if form.Get("client_id") != q.ClientID || !p.cfg.Now().Before(time.UnixMicro(q.ExpiresAt)) {
 		return nil, false, errNotPushed
 	}
-	form, err = url.ParseQuery(q.Form)
+	form, err = url.ParseQuery(string(q.Form))
 	return form, true, err
 }

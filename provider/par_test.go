@@ -73,6 +73,22 @@ func TestPushedRequest(t *testing.T) {
 		a := b.crossSite("/authorize", params("client_id", "web", "request_uri", w.pushed("web")))
 		b.follow(a).code()
 	})
+	w.run("the longest one fits into an address", func(t *testing.T) {
+		fits := 0
+		for n := 1000; n <= maxPushed; n += 100 {
+			a := w.push("web", "x", strings.Repeat("&", n/3/2), "y", strings.Repeat("&", n/3/2))
+			if a.status != http.StatusCreated {
+				a.is(400, invalidRequest)
+				break
+			}
+			fits++
+			query := params("client_id", "web", "request_uri", a.json["request_uri"].(string))
+			b.follow(b.crossSite("/authorize", query)).code()
+		}
+		if fits == 0 {
+			t.Error("none did")
+		}
+	})
 	w.run("nothing is written", func(t *testing.T) {
 		w.store.failBefore("*", errBroken)
 		defer w.store.heal()
@@ -125,7 +141,7 @@ func TestForeignRequestURIs(t *testing.T) {
 	for name, query := range map[string][]string{
 		"another client's":             {"client_id", "other", "request_uri", uri},
 		"no client":                    {"request_uri", uri},
-		"changed":                      {"client_id", "web", "request_uri", uri[:len(uri)-2] + "AA"},
+		"changed":                      {"client_id", "web", "request_uri", other(uri, len(parPrefix)+20)},
 		"empty":                        {"client_id", "web", "request_uri", parPrefix},
 		"sealed for something else":    {"client_id", "web", "request_uri", parPrefix + handle},
 		"changed, with all parameters": append([]string{"request_uri", uri + "A"}, flat(w.authorization("web"))...),
@@ -135,6 +151,15 @@ func TestForeignRequestURIs(t *testing.T) {
 	r := b.request("GET", "/authorize", params("client_id", "web", "request_uri", uri))
 	r.URL.RawQuery += "&request_uri=" + url.QueryEscape(uri)
 	b.send(r).isPage(400, "error", invalidRequest)
+}
+
+// other is s with another character at i.
+func other(s string, i int) string {
+	c := "A"
+	if s[i] == 'A' {
+		c = "B"
+	}
+	return s[:i] + c + s[i+1:]
 }
 
 func flat(form url.Values) (pairs []string) {

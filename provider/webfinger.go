@@ -34,7 +34,7 @@ func (p *Provider) webfinger(w http.ResponseWriter, r *http.Request) {
 	case err != nil || len(resource) != 1 || resource[0] == "" || len(resource[0]) > maxParam: // RFC 7033 §4.2
 		p.writeAPI(w, r, nil, &Error{Code: invalidRequest, Description: "one resource is wanted"})
 		return
-	case !slices.Contains(p.domains, resourceDomain(resource[0])):
+	case resourceDomain(resource[0]) == "" || !slices.Contains(p.domains, resourceDomain(resource[0])):
 		p.writeAPI(w, r, nil, &Error{Code: notFound, Description: "there is no such resource here"})
 		return
 	}

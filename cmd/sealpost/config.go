@@ -288,6 +288,11 @@ func (s *Settings) Validate() error {
 			wrong.add(list.key, strings.Join(list.patterns, ", "), "%v", err)
 		}
 	}
+	for _, domain := range s.WebFingerDomains {
+		if login.CheckPatterns([]string{"*@" + domain}) != nil || strings.Contains(domain, "*") || strings.ContainsFunc(domain, func(r rune) bool { return r > '~' }) {
+			wrong.add("webfinger_domains", domain, "write a domain such as example.com, in ASCII")
+		}
+	}
 	s.validateOptions(&wrong)
 	s.validateClients(&wrong)
 	return errors.Join(wrong...)

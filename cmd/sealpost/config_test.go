@@ -97,6 +97,17 @@ func TestListsInTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestWebFingerDomainsAreDomains(t *testing.T) {
+	for _, bad := range []string{"@example.com", "https://example.com", "*.example.com", "exämple.com", "localhost"} {
+		if _, err := Load(Defaults(), "", []string{"SEALPOST_WEBFINGER_DOMAINS=" + bad}, nil); err == nil || !strings.Contains(err.Error(), "webfinger_domains") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if s, err := Load(Defaults(), "", []string{"SEALPOST_WEBFINGER_DOMAINS=example.com, xn--exmple-cua.com"}, nil); err != nil || len(s.WebFingerDomains) != 2 {
+		t.Errorf("%v %v", s.WebFingerDomains, err)
+	}
+}
+
 // Addresses of requests are plain IPv4 where they can be: a network written the
 // other way would match nothing.
 func TestTrustedProxiesAreNetworks(t *testing.T) {
