@@ -244,22 +244,28 @@ func (p *Provider) reopen(r *http.Request, handle string) (request, target, erro
 
 // resume is GET /authorize/resume: the session cookie now proves the login.
 func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
-	if refused := singleHandle(form); refused != nil {
-		return refused
-	}
-	q, t, err := p.reopen(r, form.Get("request"))
-	if err != nil {
-		return err
-	}
-	login, err := p.session(w, r)
+	_, q, t, login, err := p.resumed(w, r)
 	if err != nil {
 		return err
 	}
 	return p.proceed(w, r, q, t, login)
+}
+
+// resumed reads what comes to /authorize/resume: the form, and the request and
+// the session it belongs to.
+func (p *Provider) resumed(w http.ResponseWriter, r *http.Request) (form url.Values, q request, t target, login *storage.Login, err error) {
+	if form, err = readForm(w, r); err != nil {
+		return
+	}
+	if refused := singleHandle(form); refused != nil {
+		err = refused
+		return
+	}
+	if q, t, err = p.reopen(r, form.Get("request")); err != nil {
+		return
+	}
+	login, err = p.session(w, r)
+	return
 }
 
 // singleHandle refuses repeated parameters where a handle, which may be long,

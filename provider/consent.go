@@ -55,18 +55,7 @@ func (p *Provider) consentToken(handle string, login storage.Login) string {
 
 // resumePost is POST /authorize/resume: the answer to the consent page.
 func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
-	if refused := singleHandle(form); refused != nil {
-		return refused
-	}
-	q, t, err := p.reopen(r, form.Get("request"))
-	if err != nil {
-		return err
-	}
-	login, err := p.session(w, r)
+	form, q, t, login, err := p.resumed(w, r)
 	if err != nil {
 		return err
 	}

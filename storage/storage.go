@@ -136,7 +136,7 @@ func (a Attempt) State(now time.Time) State {
 	return StateLive
 }
 
-// Limit is one counter to be counted: at most Max in any window, which starts
+// Limit is one counter to be counted: at most Max, one or more, in any window, which starts
 // with the first count and lasts Window.
 type Limit struct {
 	Key    string

@@ -31,7 +31,7 @@ Applications in the settings file are managed there.
   sealpost client rotate-secret grafana --config sealpost.yaml`
 }
 
-// clientFlags are the flags of every client command.
+// clientFlags are the flags of every command that works on the database.
 type clientFlags struct {
 	settingsFlags
 	JSON bool `name:"json" help:"Print JSON."`
@@ -44,9 +44,8 @@ type listedClient struct {
 	Secret string `json:"client_secret,omitempty"`
 }
 
-// withClients opens the database of the settings and does something to its
-// clients.
-func (f clientFlags) withClients(p *process, do func(s Settings, db store) error) error {
+// withStore opens the database of the settings and does something to it.
+func (f clientFlags) withStore(p *process, do func(s Settings, db store) error) error {
 	s, err := f.load(p, Defaults())
 	if err != nil {
 		return err
@@ -97,7 +96,7 @@ type clientAdd struct {
 
 // Run adds the client and prints its secret, this once.
 func (c clientAdd) Run(p *process) error {
-	return c.withClients(p, func(s Settings, db store) error {
+	return c.withStore(p, func(s Settings, db store) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
@@ -162,7 +161,7 @@ type clientList struct {
 
 // Run lists the clients of the file and the database.
 func (c clientList) Run(p *process) error {
-	return c.withClients(p, func(s Settings, db store) error {
+	return c.withStore(p, func(s Settings, db store) error {
 		stored, err := db.Clients(p.ctx)
 		if err != nil {
 			return fmt.Errorf("list clients: %w", err)
@@ -200,7 +199,7 @@ type clientShow struct {
 
 // Run shows one client. A person and a program read the same JSON.
 func (c clientShow) Run(p *process) error {
-	return c.withClients(p, func(s Settings, db store) error {
+	return c.withStore(p, func(s Settings, db store) error {
 		if client, ok := s.inFile(c.ID); ok {
 			return c.printJSON(p, listedClient{Client: client.WithDefaults(), Source: "settings"})
 		}
@@ -226,7 +225,7 @@ type clientRemove struct {
 
 // Run removes a client.
 func (c clientRemove) Run(p *process) error {
-	return c.withClients(p, func(s Settings, db store) error {
+	return c.withStore(p, func(s Settings, db store) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
@@ -248,7 +247,7 @@ type clientRotate struct {
 
 // Run replaces the secret of a client.
 func (c clientRotate) Run(p *process) error {
-	return c.withClients(p, func(s Settings, db store) error {
+	return c.withStore(p, func(s Settings, db store) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}

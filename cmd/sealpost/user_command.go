@@ -67,7 +67,7 @@ func (f userFlags) withUser(p *process, email string, do func(db store, u storag
 	if err != nil {
 		return err
 	}
-	return f.withClients(p, func(_ Settings, db store) error {
+	return f.withStore(p, func(_ Settings, db store) error {
 		u, err := db.User(p.ctx, addr.Key)
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("there is no user %s; see: sealpost user list", email)
@@ -133,7 +133,7 @@ func (c userAdd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	return c.withClients(p, func(_ Settings, db store) error {
+	return c.withStore(p, func(_ Settings, db store) error {
 		u := storage.User{ID: keys.ID(), Key: addr.Key, Email: addr.Delivery, Name: c.Name, Groups: sorted(c.Group), CreatedAt: p.now(), UpdatedAt: p.now()}
 		err := db.AddUser(p.ctx, u)
 		if errors.Is(err, storage.ErrConflict) {
@@ -155,7 +155,7 @@ type userList struct{ userFlags }
 
 // Run lists everyone.
 func (c userList) Run(p *process) error {
-	return c.withClients(p, func(_ Settings, db store) error {
+	return c.withStore(p, func(_ Settings, db store) error {
 		users, err := db.Users(p.ctx)
 		if err != nil {
 			return fmt.Errorf("list users: %w", err)

@@ -60,6 +60,9 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	})
 	step("Session", func() error { _, err := db.Session(ctx, l.Session.ID, t0); return err })
 	step("TouchSession", func() error { return db.TouchSession(ctx, l.Session.ID, t0, later) })
+	step("CountLimits", func() error {
+		return db.CountLimits(ctx, []storage.Limit{{Key: "code:a", Max: 9, Window: time.Hour}}, t0)
+	})
 	step("RedeemCode", func() error { _, err := db.RedeemCode(ctx, g, t0); return err })
 	step("Refresh", func() error { _, _, err := db.Refresh(ctx, g.ID, g.ClientID, 1, t0, later, later); return err })
 	step("Grant", func() error { _, _, err := db.Grant(ctx, g.ID, t0); return err })

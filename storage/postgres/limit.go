@@ -23,22 +23,23 @@ const countLimit = `
 // limitsFree holds, once all are counted, when no counter of the keys $2 is
 // beyond its maximum in $3. The statements of one transaction see what it
 // counted, and nobody else can count before it ends.
-const limitsFree = `
+const (
+	limitsFree = freeFrom + `$2::text[], $3::bigint[]` + freeTo
+	freeFrom   = `
 	NOT EXISTS (
-		SELECT FROM unnest($2::text[], $3::bigint[]) AS asked (key, max) JOIN limits l ON l.key = asked.key
+		SELECT FROM unnest(`
+	freeTo = `) AS asked (key, max) JOIN limits l ON l.key = asked.key
 		WHERE l.count > asked.max)`
+)
 
 // What was counted is taken back when one of the counters is full: a refusal
 // moves no other, and makes no row. The full one itself stays at its maximum.
 const (
 	dropCounts = `
-		DELETE FROM limits WHERE key = ANY ($1) AND count = 1 AND NOT ` + limitsFreeOf1
+		DELETE FROM limits WHERE key = ANY ($1) AND count = 1 AND NOT ` + countedFree
 	uncount = `
-		UPDATE limits SET count = count - 1 WHERE key = ANY ($1) AND NOT ` + limitsFreeOf1
-	limitsFreeOf1 = `
-		NOT EXISTS (
-			SELECT FROM unnest($1::text[], $2::bigint[]) AS asked (key, max) JOIN limits l ON l.key = asked.key
-			WHERE l.count > asked.max)`
+		UPDATE limits SET count = count - 1 WHERE key = ANY ($1) AND NOT ` + countedFree
+	countedFree = freeFrom + `$1::text[], $2::bigint[]` + freeTo
 )
 
 // queueUncount ends what queueLimits began.
