@@ -62,8 +62,9 @@ func postgresUp(ctx context.Context, db *sql.DB, files fs.FS) error {
 func postgresUpLocked(ctx context.Context, db *sql.DB, p *goose.Provider) (done bool, err error) {
 	for _, query := range []string{createPostgresLock, insertPostgresLock} {
 		if _, err := db.ExecContext(ctx, query); err != nil {
-			// IF NOT EXISTS does not save whoever runs it at the same time.
-			return false, except(err, "23505", "42P07", "40001", "40P01")
+			// IF NOT EXISTS does not save whoever runs it at the same time: the table,
+			// its type, or a row of the catalogues may be there first.
+			return false, except(err, "23505", "42P07", "42710", "40001", "40P01")
 		}
 	}
 	lock, err := db.BeginTx(ctx, nil)
