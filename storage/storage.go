@@ -221,9 +221,101 @@ type Grant struct {
 	Refresh       int
 	RefreshIdleAt time.Time
 	RefreshEndsAt time.Time
+	// RefreshedAt is when Refresh last moved; zero before the first refresh.
+	RefreshedAt time.Time
 	// Offline grants outlive their session (OIDC Core §11).
 	Offline   bool
 	RevokedAt time.Time
+
+	JKT       string   // thumbprint of the DPoP key the code was bound to (RFC 9449 §10); empty: none
+	Resources []string // of the access tokens (RFC 8707); empty: none named
+	Claims    string   // the claims parameter as checked, JSON (OIDC Core §5.5); empty: none
+}
+
+// Refreshing is one use of a refresh token.
+type Refreshing struct {
+	ID, ClientID string
+	Generation   int // of the token
+	// Keep leaves the generation as it is: the token is not rotated (FAPI 2.0
+	// §5.3.2.1).
+	Keep bool
+	// Grace lets the generation before the current one be used once more while
+	// RefreshedAt is later than this: the answer to its use may have been lost.
+	Grace time.Time
+	// AnyKey is set for clients that authenticate: their tokens are bound to no
+	// key. Otherwise JKT must be the grant's (RFC 9449 §5).
+	AnyKey bool
+	JKT    string
+	// IdleAt (not past RefreshEndsAt) and ExpiresAt, when later, are the new
+	// ones of the grant.
+	IdleAt, ExpiresAt time.Time
+}
+
+// Use marks a value as used.
+type Use struct {
+	Key    string // what is used, hashed; never empty
+	Holder string // who uses it and may come again; empty: nobody may
+	EndsAt time.Time
+}
+
+// Device is one device authorization request (RFC 8628).
+type Device struct {
+	ID        string // hash of the device code
+	UserCode  string // as stored: without separators, upper case; unique among those not expired
+	ClientID  string
+	Scopes    []string
+	Resources []string
+	JKT       string
+	Agent     string // "curl": what asked
+	Network   string // about where from
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	Interval  time.Duration // between polls
+	PollAt    time.Time     // earliest time of the next poll
+
+	AllowedAt time.Time
+	DeniedAt  time.Time
+	UsedAt    time.Time // its tokens were given
+
+	// Of the login that allowed it.
+	UserID    string
+	SessionID string
+	AuthTime  time.Time
+}
+
+// SlowDown is added to the interval of a device that polls too early (RFC 8628
+// §3.5).
+const SlowDown = 5 * time.Second
+
+// LogoutNotice is a back-channel logout that a relying party is to hear of.
+// Session and client are its key: a session ends once.
+type LogoutNotice struct {
+	SessionID string
+	ClientID  string
+	UserID    string
+	CreatedAt time.Time // when the session ended
+	NextAt    time.Time // earliest time of the next try
+	Tries     int
+}
+
+// NoticeState is how a logout notice ended, or that it did not.
+type NoticeState string
+
+// States of a logout notice.
+const (
+	NoticeQueued    NoticeState = "queued"    // waiting for NextAt
+	NoticeDelivered NoticeState = "delivered" // the relying party answered 200 or 204
+	NoticeDropped   NoticeState = "dropped"   // the client has no back-channel URI any more
+	NoticeFailed    NoticeState = "failed"    // given up
+)
+
+// NoticeOutcome is what became of one try. With State NoticeQueued it is tried
+// again at NextAt.
+type NoticeOutcome struct {
+	SessionID, ClientID string
+	State               NoticeState
+	NextAt              time.Time
+	Detail              string // for operators: status or kind of failure, no address
 }
 
 // Consent is what a user allowed a client.
@@ -238,7 +330,7 @@ type Consent struct {
 // together, so that replicas that start at once agree on one key.
 type SigningKey struct {
 	ID         string // the JWKS "kid"
-	Algorithm  string // "RS256", "ES256"
+	Algorithm  string // "RS256", "PS256", "ES256", "EdDSA"
 	Generation int
 	Sealed     []byte
 	CreatedAt  time.Time
