@@ -4,23 +4,26 @@
 //
 //   - Private keys leave this package in no form but sealed under the secret
 //     (AES-256-GCM), and are opened only in memory.
-//   - Any number of replicas that start at once agree on the same keys.
-//   - Signers are built once per key and type of token; JWKS bytes once per
-//     change of the ring.
+//   - Any number of replicas agree on the same keys, when they start and when
+//     keys are renewed, without a leader.
+//   - A key is published before it signs, for a day unless an operator is in a
+//     hurry, and until everything it signed has expired. It verifies for a month
+//     more.
+//   - A replica that cannot reach the store signs and verifies with what it has
+//     read, and takes up the next key when its time has come.
+//   - Signers are built once per key and type of token; JWKS bytes when the ring
+//     is read.
 package keys
 
 import (
+	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
+	"crypto/sha512"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,94 +32,107 @@ import (
 	"github.com/sealpost/sealpost/storage"
 )
 
-// Algorithms that the ring signs with (RFC 7518 §3.1), the OpenID default first.
-var Algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256}
+// Algorithms that the ring signs with (RFC 7518 §3.1, RFC 8037 §3.1), the
+// OpenID default first. EdDSA is Ed25519.
+var Algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
 
 // Types of token, the "typ" of its header.
 const (
 	TypeJWT         = "JWT"
-	TypeAccessToken = "at+jwt" // RFC 9068 §2.1
+	TypeAccessToken = "at+jwt"     // RFC 9068 §2.1
+	TypeLogoutToken = "logout+jwt" // OIDC Back-Channel Logout §2.4
 )
+
+var types = []string{TypeJWT, TypeAccessToken, TypeLogoutToken}
 
 // ErrSignature means that a token was not signed by a key of the ring.
 var ErrSignature = errors.New("no valid signature of ours")
 
-const sealPurpose = "signing-key"
-
-// skew is how far the clocks of replicas may be apart: one that is behind must
-// not find the first key of the ring too early to sign.
-const skew = time.Hour
+// Config is what a ring is made of.
+type Config struct {
+	Store   Store
+	Secret  Secret
+	Rotate  time.Duration    // how long a key signs, more than a day; 0: until an operator rotates
+	KeepFor time.Duration    // the longest life of a token that the ring signs
+	Now     func() time.Time // the clock
+}
 
 // Ring is the set of signing keys in memory. It is safe for concurrent use.
 type Ring struct {
-	store  Store
-	secret Secret
-	now    func() time.Time
-	state  atomic.Pointer[state]
+	cfg   Config
+	state atomic.Pointer[state]
 }
 
 // state is one immutable view of the ring.
 type state struct {
-	keys    map[string]*key                  // by kid
-	signing map[jose.SignatureAlgorithm]*key // the key that signs now
-	jwks    []byte
-	etag    string
+	keys  map[string]*key                    // by kid
+	byAlg map[jose.SignatureAlgorithm][]*key // newest first
+	jwks  []byte
+	etag  string
 }
 
-type key struct {
-	storage.SigningKey
-	public  jose.JSONWebKey
-	signers map[string]jose.Signer // by type of token
+// newest is the last key of an algorithm, which may sign or wait; nil: none.
+func (s *state) newest(alg jose.SignatureAlgorithm) *key {
+	if all := s.byAlg[alg]; len(all) > 0 {
+		return all[0]
+	}
+	return nil
 }
 
-// Open loads the ring and creates what is missing: one key for each of
-// Algorithms. Several replicas may do so at once. It fails when the stored
-// keys were sealed under another secret.
-func Open(ctx context.Context, store Store, secret Secret, now func() time.Time) (*Ring, error) {
-	r := &Ring{store: store, secret: secret, now: now}
-	if err := r.Reload(ctx); err != nil {
+// signing is the key of an algorithm that signs at now; nil: none. No store is
+// asked: a key that was read once signs when its time has come.
+func (s *state) signing(alg jose.SignatureAlgorithm, now time.Time) *key {
+	for _, k := range s.byAlg[alg] {
+		if !k.SignsAt.After(now) && !retired(k.SigningKey, now) {
+			return k
+		}
+	}
+	return nil
+}
+
+// Open loads the ring, creates what is missing, one key for each of Algorithms,
+// and does what Maintain does. Several replicas may do so at once. It fails
+// when the stored keys were sealed under an unknown secret.
+func Open(ctx context.Context, cfg Config) (*Ring, error) {
+	r := &Ring{cfg: cfg}
+	r.state.Store(&state{})
+	if err := r.Maintain(ctx); err != nil {
 		return nil, err
 	}
 	for _, alg := range Algorithms {
-		if r.state.Load().signing[alg] != nil {
-			continue
-		}
-		if err := r.create(ctx, alg, 1); err != nil && !errors.Is(err, storage.ErrConflict) {
-			return nil, err
-		}
-	}
-	if err := r.Reload(ctx); err != nil {
-		return nil, err
-	}
-	for _, alg := range Algorithms {
-		if r.state.Load().signing[alg] == nil {
+		if r.state.Load().signing(alg, cfg.Now()) == nil {
 			return nil, fmt.Errorf("key ring: no %s key may sign yet", alg)
 		}
 	}
 	return r, nil
 }
 
-// Reload reads the ring from the store again.
+// Reload reads the ring from the store again. When that fails the ring stays as
+// it is.
 func (r *Ring) Reload(ctx context.Context) error {
-	stored, err := r.store.SigningKeys(ctx)
+	stored, err := r.cfg.Store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("load key ring: %w", err)
 	}
-	now := r.now()
-	s := &state{keys: map[string]*key{}, signing: map[jose.SignatureAlgorithm]*key{}}
+	s := &state{keys: map[string]*key{}, byAlg: map[jose.SignatureAlgorithm][]*key{}}
 	var set jose.JSONWebKeySet
 	for _, sk := range stored {
-		k, err := r.open(sk)
+		alg := jose.SignatureAlgorithm(sk.Algorithm)
+		if !slices.Contains(Algorithms, alg) {
+			continue // a newer version has made it, beside us
+		}
+		k, err := r.opened(sk)
 		if err != nil {
 			return err
 		}
 		s.keys[k.ID] = k
-		set.Keys = append(set.Keys, k.public)
-		alg := jose.SignatureAlgorithm(k.Algorithm)
-		retired := !k.RetiredAt.IsZero() && !k.RetiredAt.After(now)
-		if current := s.signing[alg]; !k.SignsAt.After(now) && !retired && (current == nil || current.Generation < k.Generation) {
-			s.signing[alg] = k
+		s.byAlg[alg] = append(s.byAlg[alg], k)
+		if r.cfg.published(sk, stored) {
+			set.Keys = append(set.Keys, k.public)
 		}
+	}
+	for _, all := range s.byAlg {
+		slices.SortFunc(all, func(a, b *key) int { return b.Generation - a.Generation })
 	}
 	if s.jwks, err = json.Marshal(set); err != nil {
 		return fmt.Errorf("encode key set: %w", err)
@@ -126,75 +142,20 @@ func (r *Ring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// create makes a key that signs at once.
-func (r *Ring) create(ctx context.Context, alg jose.SignatureAlgorithm, generation int) error {
-	var private crypto.Signer
-	var err error
-	switch alg {
-	case jose.RS256:
-		private, err = rsa.GenerateKey(rand.Reader, 2048)
-	case jose.ES256:
-		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	default:
-		return fmt.Errorf("create signing key: algorithm %q is not supported", alg)
+// opened is open, unless the same key is open already.
+func (r *Ring) opened(sk storage.SigningKey) (*key, error) {
+	if k := r.state.Load().keys[sk.ID]; k != nil && k.Algorithm == sk.Algorithm && bytes.Equal(k.Sealed, sk.Sealed) {
+		again := *k
+		again.SigningKey = sk
+		return &again, nil
 	}
-	if err != nil {
-		return fmt.Errorf("create %s key: %w", alg, err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return fmt.Errorf("create %s key: %w", alg, err)
-	}
-	public := jose.JSONWebKey{Key: private.Public()}
-	print, err := public.Thumbprint(crypto.SHA256) // RFC 7638: a kid that tells nothing and never repeats
-	if err != nil {
-		return fmt.Errorf("create %s key: %w", alg, err)
-	}
-	now := r.now()
-	err = r.store.AddSigningKey(ctx, storage.SigningKey{
-		ID: b64.EncodeToString(print), Algorithm: string(alg), Generation: generation,
-		Sealed: []byte(r.secret.Seal(sealPurpose, der)), CreatedAt: now, SignsAt: now.Add(-skew),
-	})
-	if err != nil {
-		return fmt.Errorf("store %s key: %w", alg, err)
-	}
-	return nil
-}
-
-func (r *Ring) open(sk storage.SigningKey) (*key, error) {
-	der, err := r.secret.Open(sealPurpose, string(sk.Sealed))
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s was sealed under another secret: start with the secret this database was first used with", sk.ID)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", sk.ID, err)
-	}
-	private, ok := parsed.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("signing key %s cannot sign", sk.ID)
-	}
-	k := &key{
-		SigningKey: sk,
-		public:     jose.JSONWebKey{Key: private.Public(), KeyID: sk.ID, Algorithm: sk.Algorithm, Use: "sig"},
-		signers:    map[string]jose.Signer{},
-	}
-	for _, typ := range []string{TypeJWT, TypeAccessToken} {
-		signer, err := jose.NewSigner(
-			jose.SigningKey{Algorithm: jose.SignatureAlgorithm(sk.Algorithm), Key: jose.JSONWebKey{Key: private, KeyID: sk.ID}},
-			(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
-		if err != nil {
-			return nil, fmt.Errorf("signer for key %s: %w", sk.ID, err)
-		}
-		k.signers[typ] = signer
-	}
-	return k, nil
+	return open(sk, r.cfg.Secret)
 }
 
 // Sign makes a compact JWS of claims with the key that signs now for the
-// algorithm; typ is TypeJWT or TypeAccessToken.
+// algorithm; typ is one of the types above.
 func (r *Ring) Sign(alg jose.SignatureAlgorithm, typ string, claims any) (string, error) {
-	k := r.state.Load().signing[alg]
+	k := r.state.Load().signing(alg, r.cfg.Now())
 	if k == nil || k.signers[typ] == nil {
 		return "", fmt.Errorf("sign: no %s key for %s", alg, typ)
 	}
@@ -236,10 +197,14 @@ func (r *Ring) JWKS() (body []byte, etag string) {
 	return s.jwks, s.etag
 }
 
-// LeftHalf gives the at_hash or c_hash of a value under an algorithm: the left
-// half of its hash in base64url (OIDC Core §3.1.3.6). Every algorithm of the
-// ring hashes with SHA-256.
-func LeftHalf(value string) string {
+// LeftHalf gives the at_hash or c_hash of a value for a token signed with alg:
+// the left half of its hash in base64url (OIDC Core §3.1.3.6). The hash is that
+// of the algorithm's name, and SHA-512 for Ed25519, which uses it (RFC 8032 §5.1).
+func LeftHalf(alg jose.SignatureAlgorithm, value string) string {
+	if alg == jose.EdDSA || alg == "Ed25519" { // RFC 9864 §2.2
+		sum := sha512.Sum512([]byte(value))
+		return b64.EncodeToString(sum[:sha512.Size/2])
+	}
 	sum := sha256.Sum256([]byte(value))
 	return b64.EncodeToString(sum[:sha256.Size/2])
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -54,9 +54,13 @@ func database(t testing.TB) (store keys.Store, file string) {
 	return db, file
 }
 
+func config(t testing.TB, store keys.Store, now func() time.Time) keys.Config {
+	return keys.Config{Store: store, Secret: parseSecret(t, testSecret), Now: now}
+}
+
 func openRing(t testing.TB, store keys.Store, now func() time.Time) *keys.Ring {
 	t.Helper()
-	ring, err := keys.Open(t.Context(), store, parseSecret(t, testSecret), now)
+	ring, err := keys.Open(t.Context(), config(t, store, now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +104,7 @@ func published(t testing.TB, ring *keys.Ring) map[string]jose.JSONWebKey {
 
 func header(t testing.TB, token string) jose.Header {
 	t.Helper()
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+	jws, err := jose.ParseSignedCompact(token, keys.Algorithms)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +171,7 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 			ready.Wait()
 			// Clocks are never quite the same.
 			now := start.Add(time.Duration(i-replicas/2) * 100 * time.Millisecond)
-			rings[i], err = keys.Open(t.Context(), db, parseSecret(t, testSecret), at(now))
+			rings[i], err = keys.Open(t.Context(), config(t, db, at(now)))
 			failures[i] = errors.Join(err, db.Close())
 		})
 	}
@@ -180,7 +184,7 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 	for _, k := range published(t, rings[0]) {
 		algorithms[k.Algorithm]++
 	}
-	if want := map[string]int{"RS256": 1, "ES256": 1}; !maps.Equal(algorithms, want) {
+	if want := map[string]int{"RS256": 1, "ES256": 1, "PS256": 1, "EdDSA": 1}; !maps.Equal(algorithms, want) {
 		t.Errorf("have %v, want %v", algorithms, want)
 	}
 	for i, ring := range rings {
@@ -229,7 +233,9 @@ func TestAnotherSecretIsRefusedWithTheAdvice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = keys.Open(t.Context(), store, parseSecret(t, keys.NewSecret()), at(start))
+	other := config(t, store, at(start))
+	other.Secret = parseSecret(t, keys.NewSecret())
+	_, err = keys.Open(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "start with the secret this database was first used with") {
 		t.Errorf("have %v, want the advice", err)
 	}
@@ -241,20 +247,22 @@ func TestAnotherSecretIsRefusedWithTheAdvice(t *testing.T) {
 
 // broken is a store that fails, or that holds what nobody wrote.
 type broken struct {
+	keys.Store
 	list []storage.SigningKey
 	err  error
 }
 
 func (b broken) SigningKeys(context.Context) ([]storage.SigningKey, error) { return b.list, b.err }
 func (b broken) AddSigningKey(context.Context, storage.SigningKey) error   { return b.err }
+func (b broken) RemoveSigningKeys(context.Context, time.Time) error        { return b.err }
 
 func TestAStoreThatFailsIsNoEmptyRing(t *testing.T) {
 	failure := errors.New("connection lost")
-	if _, err := keys.Open(t.Context(), broken{err: failure}, parseSecret(t, testSecret), at(start)); !errors.Is(err, failure) {
+	if _, err := keys.Open(t.Context(), config(t, broken{err: failure}, at(start))); !errors.Is(err, failure) {
 		t.Errorf("have %v", err)
 	}
 	// A conflict, and then no key: somebody removed what somebody else made.
-	_, err := keys.Open(t.Context(), conflicting{}, parseSecret(t, testSecret), at(start))
+	_, err := keys.Open(t.Context(), config(t, conflicting{}, at(start)))
 	if err == nil || !strings.Contains(err.Error(), "no RS256 key may sign yet") {
 		t.Errorf("have %v", err)
 	}
@@ -274,17 +282,16 @@ func TestStoredNonsenseIsRefused(t *testing.T) {
 	}
 	s := parseSecret(t, testSecret)
 	for name, change := range map[string]func(k *storage.SigningKey){
-		"no key":            func(k *storage.SigningKey) { k.Sealed = []byte(s.Seal("signing-key", []byte("no key"))) },
-		"another algorithm": func(k *storage.SigningKey) { k.Algorithm = "HS256" },
+		"no key": func(k *storage.SigningKey) { k.Sealed = []byte(s.Seal("signing-key", []byte("no key"))) },
 		"another kind of key": func(k *storage.SigningKey) {
-			k.Algorithm = map[string]string{"RS256": "ES256", "ES256": "RS256"}[k.Algorithm]
+			k.Algorithm = map[string]string{"RS256": "ES256", "ES256": "EdDSA", "PS256": "EdDSA", "EdDSA": "RS256"}[k.Algorithm]
 		},
 		"not sealed":             func(k *storage.SigningKey) { k.Sealed = []byte("-----BEGIN PRIVATE KEY-----") },
 		"sealed for another use": func(k *storage.SigningKey) { k.Sealed = []byte(s.Seal("request", nil)) },
 	} {
 		for _, k := range stored {
 			change(&k)
-			if _, err := keys.Open(t.Context(), broken{list: []storage.SigningKey{k}}, s, at(start)); err == nil {
+			if _, err := keys.Open(t.Context(), config(t, broken{list: []storage.SigningKey{k}}, at(start))); err == nil {
 				t.Errorf("%s for %s was taken", name, k.Algorithm)
 			}
 		}
@@ -378,7 +385,7 @@ func TestARetiredKeyVerifiesAndDoesNotSign(t *testing.T) {
 	}
 }
 
-// RFC 7517 §4 and §5, RFC 7518 §6.
+// RFC 7517 §4 and §5, RFC 7518 §6, RFC 8037 §2.
 func TestTheKeySet(t *testing.T) {
 	ring, _ := freshRing(t)
 	body, _ := ring.JWKS()
@@ -394,6 +401,8 @@ func TestTheKeySet(t *testing.T) {
 	members := map[string][]string{
 		"RS256": {"alg", "e", "kid", "kty", "n", "use"},
 		"ES256": {"alg", "crv", "kid", "kty", "use", "x", "y"},
+		"PS256": {"alg", "e", "kid", "kty", "n", "use"},
+		"EdDSA": {"alg", "crv", "kid", "kty", "use", "x"}, // RFC 8037 §2
 	}
 	for _, k := range set.Keys {
 		alg, _ := k["alg"].(string)
@@ -407,12 +416,16 @@ func TestTheKeySet(t *testing.T) {
 	for kid, k := range published(t, ring) {
 		switch public := k.Key.(type) {
 		case *rsa.PublicKey:
-			if bits := public.N.BitLen(); bits < 2048 || k.Algorithm != "RS256" {
+			if bits := public.N.BitLen(); bits < 2048 || k.Algorithm != "RS256" && k.Algorithm != "PS256" {
 				t.Errorf("%s key with %d bits", k.Algorithm, bits)
 			}
 		case *ecdsa.PublicKey:
 			if public.Curve != elliptic.P256() || k.Algorithm != "ES256" {
 				t.Errorf("%s key on %s", k.Algorithm, public.Params().Name)
+			}
+		case ed25519.PublicKey:
+			if k.Algorithm != "EdDSA" {
+				t.Errorf("%s key of Ed25519", k.Algorithm)
 			}
 		default:
 			t.Errorf("a key of type %T", k.Key)
@@ -481,6 +494,8 @@ func TestPrivateKeysAreSealedAtRest(t *testing.T) {
 			if secrets["d"], err = key.Bytes(); err != nil {
 				t.Fatal(err)
 			}
+		case ed25519.PrivateKey:
+			secrets["d"] = key.Seed()
 		}
 		for name, secret := range secrets {
 			for _, form := range [][]byte{secret, []byte(base64.RawURLEncoding.EncodeToString(secret)), []byte(base64.StdEncoding.EncodeToString(secret)), fmt.Appendf(nil, "%x", secret)} {
@@ -496,7 +511,7 @@ func TestTokensVerifyWithThePublishedKey(t *testing.T) {
 	ring, _ := freshRing(t)
 	public := published(t, ring)
 	for _, alg := range keys.Algorithms {
-		for _, typ := range []string{keys.TypeJWT, keys.TypeAccessToken} {
+		for _, typ := range []string{keys.TypeJWT, keys.TypeAccessToken, keys.TypeLogoutToken} {
 			token := sign(t, ring, alg, typ)
 			jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{alg})
 			if err != nil {
@@ -519,12 +534,12 @@ func TestTokensVerifyWithThePublishedKey(t *testing.T) {
 
 func TestSignRefusesWhatItHasNoKeyFor(t *testing.T) {
 	ring, _ := freshRing(t)
-	for _, alg := range []jose.SignatureAlgorithm{"", "none", jose.HS256, jose.PS256, jose.EdDSA} {
+	for _, alg := range []jose.SignatureAlgorithm{"", "none", jose.HS256, jose.PS384, jose.ES384, "Ed25519"} {
 		if token, err := ring.Sign(alg, keys.TypeJWT, 1); err == nil {
 			t.Errorf("%q: %s", alg, token)
 		}
 	}
-	if token, err := ring.Sign(jose.RS256, "logout+jwt", 1); err == nil {
+	if token, err := ring.Sign(jose.RS256, "JOSE", 1); err == nil {
 		t.Errorf("an unknown type: %s", token)
 	}
 	if token, err := ring.Sign(jose.RS256, keys.TypeJWT, make(chan int)); err == nil {
@@ -541,6 +556,8 @@ func TestForgeriesAreRefused(t *testing.T) {
 	}
 	ownRSA, _ := private(t, store, kids[jose.RS256])
 	ownEC, _ := private(t, store, kids[jose.ES256])
+	ownPS, _ := private(t, store, kids[jose.PS256])
+	ownEd, _ := private(t, store, kids[jose.EdDSA])
 	theirEC, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -587,6 +604,8 @@ func TestForgeriesAreRefused(t *testing.T) {
 	control := map[string]string{ // the forger's tools work
 		"RS256": forge(jose.RS256, ownRSA, kids[jose.RS256]),
 		"ES256": forge(jose.ES256, ownEC, kids[jose.ES256]),
+		"PS256": forge(jose.PS256, ownPS, kids[jose.PS256]),
+		"EdDSA": forge(jose.EdDSA, ownEd, kids[jose.EdDSA]),
 	}
 	for name, token := range control {
 		if _, err := ring.Verify(token, keys.TypeJWT); err != nil {
@@ -604,6 +623,9 @@ func TestForgeriesAreRefused(t *testing.T) {
 		"RS256 by our key, the kid of ES256":        forge(jose.RS256, ownRSA, kids[jose.ES256]),
 		"ES256 by our key, the kid of RS256":        forge(jose.ES256, ownEC, kids[jose.RS256]),
 		"PS256 by our RSA key":                      forge(jose.PS256, ownRSA, kids[jose.RS256]),
+		"RS256 by the key of PS256":                 forge(jose.RS256, ownPS, kids[jose.PS256]),
+		"PS256 by the key of RS256, the kid of PS":  forge(jose.PS256, ownRSA, kids[jose.PS256]),
+		"EdDSA by our key, the kid of ES256":        forge(jose.EdDSA, ownEd, kids[jose.ES256]),
 		"RS384 by our RSA key":                      forge(jose.RS384, ownRSA, kids[jose.RS256]),
 		"by another RSA key, our kid":               forge(jose.RS256, theirRSA, kids[jose.RS256]),
 		"by another EC key, our kid":                forge(jose.ES256, theirEC, kids[jose.ES256]),
@@ -657,20 +679,25 @@ func TestTamperedTokensAreRefused(t *testing.T) {
 	}
 }
 
-// OIDC Core §A.3 and §A.4.
+// OIDC Core §3.1.3.6, §A.3 and §A.4; the SHA-512 was made by another program.
 func TestLeftHalf(t *testing.T) {
-	for value, want := range map[string]string{
-		"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y":                "77QmUPtjPfzWtF2AnpK9RQ",
-		"Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk": "LDktKdoQak3Pk0cnXxCltA",
-		"any": base64.RawURLEncoding.EncodeToString(first16(sha256.Sum256([]byte("any")))),
+	const access, code = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk"
+	for _, c := range []struct {
+		alg         jose.SignatureAlgorithm
+		value, want string
+	}{
+		{jose.RS256, access, "77QmUPtjPfzWtF2AnpK9RQ"},
+		{jose.RS256, code, "LDktKdoQak3Pk0cnXxCltA"},
+		{jose.ES256, access, "77QmUPtjPfzWtF2AnpK9RQ"},
+		{jose.PS256, access, "77QmUPtjPfzWtF2AnpK9RQ"},
+		{jose.EdDSA, access, "q7nS86GgvvFaZkzALLWqJYaJIKw2wCDAVfCAsm5CrBM"},
+		{"Ed25519", access, "q7nS86GgvvFaZkzALLWqJYaJIKw2wCDAVfCAsm5CrBM"},
 	} {
-		if have := keys.LeftHalf(value); have != want {
-			t.Errorf("%s: have %s, want %s", value, have, want)
+		if have := keys.LeftHalf(c.alg, c.value); have != c.want {
+			t.Errorf("%s: %s: have %s, want %s", c.alg, c.value, have, c.want)
 		}
 	}
 }
-
-func first16(sum [32]byte) []byte { return sum[:16] }
 
 func TestSigningGoesOnWhileTheRingIsReloaded(t *testing.T) {
 	ring, store := freshRing(t)

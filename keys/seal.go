@@ -7,10 +7,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 )
@@ -22,6 +24,9 @@ var ErrSealed = errors.New("not sealed under this secret")
 // secretSize is the length of the master secret in bytes.
 const secretSize = 32
 
+// macMin is the shortest MAC: 128 bits, which nobody tries online.
+const macMin = 16
+
 var b64 = base64.RawURLEncoding.Strict()
 
 // Secret is the operator's master secret. Every use of it has a purpose, and
@@ -29,7 +34,11 @@ var b64 = base64.RawURLEncoding.Strict()
 // one purpose is worth nothing for another. A Secret does not print: not by
 // itself, and not in an unexported field, where fmt asks no method of it and
 // would read anything but a function.
-type Secret struct{ material func() *material }
+//
+// A Secret may know previous ones (ParseSecrets), so that an operator can
+// change it while people sign in: Seal and MAC use the current one, Open and
+// CheckMAC take what any of them made.
+type Secret struct{ material func() []*material } // the current first, then the previous
 
 type material struct {
 	master  []byte
@@ -45,18 +54,48 @@ type derivedKey struct {
 func (s Secret) IsZero() bool { return s.material == nil }
 
 // ParseSecret reads 32 bytes in base64, standard or URL alphabet, padded or not.
-func ParseSecret(s string) (Secret, error) {
+func ParseSecret(s string) (Secret, error) { return ParseSecrets(s) }
+
+// ParseSecrets reads the current secret and previous ones, each as ParseSecret
+// does.
+func ParseSecrets(current string, previous ...string) (Secret, error) {
+	m, err := parseMaterial(current)
+	if err != nil {
+		return Secret{}, fmt.Errorf("secret %w", err)
+	}
+	all := []*material{m}
+	for i, p := range previous {
+		if m, err = parseMaterial(p); err != nil {
+			return Secret{}, fmt.Errorf("previous secret %d %w", i+1, err)
+		}
+		all = append(all, m)
+	}
+	return Secret{func() []*material { return all }}, nil
+}
+
+func parseMaterial(s string) (*material, error) {
 	s = strings.TrimRight(strings.TrimSpace(s), "=")
 	s = strings.NewReplacer("+", "-", "/", "_").Replace(s)
 	master, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return Secret{}, errors.New("secret is not base64; make one with: sealpost secret")
+		return nil, errors.New("is not base64; make one with: sealpost secret")
 	}
 	if len(master) != secretSize {
-		return Secret{}, fmt.Errorf("secret has %d bytes, wants %d; make one with: sealpost secret", len(master), secretSize)
+		return nil, fmt.Errorf("has %d bytes, wants %d; make one with: sealpost secret", len(master), secretSize)
 	}
-	m := &material{master: master}
-	return Secret{func() *material { return m }}, nil
+	return &material{master: master}, nil
+}
+
+// Each gives the current secret and then the previous ones, each without the
+// others: for values that follow from a MAC and are not one.
+func (s Secret) Each() iter.Seq[Secret] {
+	return func(yield func(Secret) bool) {
+		for _, m := range s.material() {
+			if !yield(Secret{func() []*material { return []*material{m} }}) {
+				return
+			}
+		}
+	}
 }
 
 // NewSecret makes a secret in the form ParseSecret reads.
@@ -74,7 +113,25 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 // MAC proves that parts were put together by a holder of the secret, for this
 // purpose: 32 bytes of HMAC-SHA256. Each part is bound with its length.
 func (s Secret) MAC(purpose string, parts ...[]byte) []byte {
-	h := hmac.New(sha256.New, s.key(purpose).mac)
+	return s.material()[0].sum(purpose, parts)
+}
+
+// CheckMAC says whether MAC made mac for the purpose and parts under this
+// secret or a previous one. Of a MAC cut short, which takes 16 bytes at least,
+// the caller fixes the length. It takes as long for a wrong one as for a right one.
+func (s Secret) CheckMAC(purpose string, mac []byte, parts ...[]byte) bool {
+	if len(mac) < macMin || len(mac) > sha256.Size {
+		return false
+	}
+	found := 0
+	for _, m := range s.material() {
+		found |= subtle.ConstantTimeCompare(mac, m.sum(purpose, parts)[:len(mac)])
+	}
+	return found == 1
+}
+
+func (m *material) sum(purpose string, parts [][]byte) []byte {
+	h := hmac.New(sha256.New, m.key(purpose).mac)
 	var size [8]byte
 	for _, p := range parts {
 		binary.BigEndian.PutUint64(size[:], uint64(len(p)))
@@ -87,16 +144,31 @@ func (s Secret) MAC(purpose string, parts ...[]byte) []byte {
 // Seal encrypts and authenticates plain with AES-256-GCM under the key of the
 // purpose; the result is base64url text.
 func (s Secret) Seal(purpose string, plain []byte) string {
-	aead := s.key(purpose).aead
+	aead := s.material()[0].key(purpose).aead
 	out := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	rand.Read(out)
 	return b64.EncodeToString(aead.Seal(out, out, plain, nil))
 }
 
 // Open undoes Seal: ErrSealed for anything that Seal did not make for the same
-// purpose.
+// purpose, under this secret or a previous one.
 func (s Secret) Open(purpose, sealed string) ([]byte, error) {
-	aead := s.key(purpose).aead
+	plain, _, err := s.open(purpose, sealed)
+	return plain, err
+}
+
+// open is Open; stale says that a previous secret sealed the value.
+func (s Secret) open(purpose, sealed string) (plain []byte, stale bool, err error) {
+	for i, m := range s.material() {
+		if plain, err = m.open(purpose, sealed); err == nil {
+			return plain, i > 0, nil
+		}
+	}
+	return nil, false, ErrSealed
+}
+
+func (m *material) open(purpose, sealed string) ([]byte, error) {
+	aead := m.key(purpose).aead
 	in, err := b64.DecodeString(sealed)
 	// The decoder skips line breaks; one value is to have one spelling.
 	if err != nil || len(in) < aead.NonceSize()+aead.Overhead() || len(sealed) != b64.EncodedLen(len(in)) {
@@ -109,8 +181,7 @@ func (s Secret) Open(purpose, sealed string) ([]byte, error) {
 	return plain, nil
 }
 
-func (s Secret) key(purpose string) *derivedKey {
-	m := s.material()
+func (m *material) key(purpose string) *derivedKey {
 	if k, ok := m.derived.Load(purpose); ok {
 		return k.(*derivedKey)
 	}

@@ -135,6 +135,74 @@ func TestOpenRefusesWhatSealDidNotMake(t *testing.T) {
 	}
 }
 
+// A secret is changed while people sign in.
+func TestPreviousSecretsAreStillTaken(t *testing.T) {
+	older, old, now := keys.NewSecret(), keys.NewSecret(), keys.NewSecret()
+	both, err := keys.ParseSecrets(now, old, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := []byte("part")
+	for name, c := range map[string]struct {
+		secret string
+		taken  bool
+	}{
+		"current": {now, true}, "previous": {old, true}, "the one before": {older, true}, "another": {keys.NewSecret(), false},
+	} {
+		s := parseSecret(t, c.secret)
+		if plain, err := both.Open("request", s.Seal("request", part)); c.taken != (err == nil) || c.taken != bytes.Equal(plain, part) {
+			t.Errorf("%s: opened %q, %v", name, plain, err)
+		}
+		if have := both.CheckMAC("link", s.MAC("link", part), part); have != c.taken {
+			t.Errorf("%s: MAC taken: %v", name, have)
+		}
+	}
+	current := parseSecret(t, now)
+	if !current.CheckMAC("link", both.MAC("link", part), part) {
+		t.Error("the MAC is not the current secret's")
+	}
+	if _, err := current.Open("request", both.Seal("request", part)); err != nil {
+		t.Error("the seal is not the current secret's")
+	}
+	var macs [][]byte
+	for s := range both.Each() {
+		macs = append(macs, s.MAC("code"))
+	}
+	if want := [][]byte{current.MAC("code"), parseSecret(t, old).MAC("code"), parseSecret(t, older).MAC("code")}; !slices.EqualFunc(macs, want, bytes.Equal) {
+		t.Error("Each gives others, or in another order")
+	}
+}
+
+func TestCheckMACRefuses(t *testing.T) {
+	s := parseSecret(t, testSecret)
+	a, b := []byte("a"), []byte("b")
+	mac := s.MAC("link", a, b)
+	changed := bytes.Clone(mac)
+	changed[15] ^= 1
+	for _, c := range []struct {
+		name    string
+		purpose string
+		mac     []byte
+		parts   [][]byte
+		want    bool
+	}{
+		{"whole", "link", mac, [][]byte{a, b}, true},
+		{"cut to 16 bytes", "link", mac[:16], [][]byte{a, b}, true},
+		{"cut to 15 bytes", "link", mac[:15], [][]byte{a, b}, false},
+		{"nothing", "link", nil, [][]byte{a, b}, false},
+		{"longer", "link", append(bytes.Clone(mac), 0), [][]byte{a, b}, false},
+		{"a bit changed", "link", changed, [][]byte{a, b}, false},
+		{"a bit changed, cut", "link", changed[:16], [][]byte{a, b}, false},
+		{"another purpose", "session", mac, [][]byte{a, b}, false},
+		{"other parts", "link", mac, [][]byte{[]byte("ab")}, false},
+		{"the end of it", "link", mac[16:], [][]byte{a, b}, false},
+	} {
+		if have := s.CheckMAC(c.purpose, c.mac, c.parts...); have != c.want {
+			t.Errorf("%s: %v", c.name, have)
+		}
+	}
+}
+
 func TestNoTwoSealsAreTheSame(t *testing.T) {
 	s := parseSecret(t, testSecret)
 	const callers, each = 32, 32
@@ -190,6 +258,9 @@ func TestSecretsAreReadInEverySpelling(t *testing.T) {
 		}
 		if c.value != "" && err != nil && strings.Contains(err.Error(), c.value) {
 			t.Errorf("%s: the error tells the value: %v", name, err)
+		}
+		if _, err := keys.ParseSecrets(testSecret, testSecret, c.value); err == nil || !strings.HasPrefix(err.Error(), "previous secret 2 "+c.want) {
+			t.Errorf("%s: as previous secret: %v", name, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"time"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -14,4 +15,13 @@ type Store interface {
 	// AddSigningKey inserts a key. storage.ErrConflict when the algorithm has
 	// that generation already: another replica was first, and its key counts.
 	AddSigningKey(ctx context.Context, k storage.SigningKey) error
+
+	// ResealSigningKey replaces the sealed form of a key where it is still old.
+	// storage.ErrNotFound when it is not: another replica was first.
+	ResealSigningKey(ctx context.Context, id string, old, sealed []byte) error
+
+	// RemoveSigningKeys removes every key for which a newer generation of its
+	// algorithm, not retired itself, signs since before or longer. The newest
+	// stays, whatever the clock says.
+	RemoveSigningKeys(ctx context.Context, before time.Time) error
 }

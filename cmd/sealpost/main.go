@@ -60,6 +60,7 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date, or look at it."`
 	Client  clientCommand  `cmd:"" help:"Applications that people sign in to."`
 	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable."`
+	Key     keyCommand     `cmd:"" help:"Signing keys: list, rotate."`
 	Mail    mailCommand    `cmd:"" help:"Try the mail server."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sealpost/sealpost/keys"
+)
+
+type keyCommand struct {
+	List   keyList   `cmd:"" help:"List the signing keys and what each is good for."`
+	Rotate keyRotate `cmd:"" help:"Make the next signing key before its time."`
+}
+
+// Help is shown by sealpost key --help.
+func (keyCommand) Help() string {
+	return `These commands work on the database, beside a running server, which notices within two minutes.
+Keys are renewed by themselves (keys.rotate). A key is "next" while it is published and does not sign yet, "current"
+while it signs, and "previous" while what it signed verifies.
+
+  sealpost key list --config sealpost.yaml
+  sealpost key rotate --config sealpost.yaml --alg ES256
+  sealpost key rotate --config sealpost.yaml --now --json`
+}
+
+// keyFlags are the flags of every key command.
+type keyFlags struct{ clientFlags }
+
+// keyRing is what the settings say of the ring of signing keys.
+func (s *Settings) keyRing(db keys.Store, secret keys.Secret, now func() time.Time) keys.Config {
+	return keys.Config{
+		Store: db, Secret: secret, Now: now,
+		Rotate: time.Duration(s.Keys.Rotate), KeepFor: time.Duration(max(s.Tokens.AccessTTL, s.Tokens.IDTTL)),
+	}
+}
+
+// shownKey is a signing key as the command line shows one.
+type shownKey struct {
+	ID        string     `json:"kid"`
+	Algorithm string     `json:"alg"`
+	State     keys.State `json:"state"`
+	CreatedAt string     `json:"created_at"`
+	SignsAt   string     `json:"signs_at"`
+	GoneAt    string     `json:"gone_at,omitempty"`
+}
+
+func (f keyFlags) print(p *process, all []keys.Info) error {
+	shown := []shownKey{}
+	for _, k := range all {
+		s := shownKey{ID: k.ID, Algorithm: k.Algorithm, State: k.State, CreatedAt: stamp(k.CreatedAt), SignsAt: stamp(k.SignsAt)}
+		if !k.GoneAt.IsZero() {
+			s.GoneAt = stamp(k.GoneAt)
+		}
+		shown = append(shown, s)
+	}
+	if f.JSON {
+		return f.printJSON(p, shown)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "KID\tALG\tSTATE\tCREATED\tSIGNS_FROM\tGONE_AT")
+	for _, k := range shown {
+		if k.GoneAt == "" {
+			k.GoneAt = "-"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Algorithm, k.State, k.CreatedAt, k.SignsAt, k.GoneAt)
+	}
+	return table.Flush()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+type keyList struct{ keyFlags }
+
+// Run lists the keys. It needs no secret.
+func (c keyList) Run(p *process) error {
+	return c.withStore(p, func(s Settings, db store) error {
+		all, err := keys.List(p.ctx, s.keyRing(db, keys.Secret{}, p.now))
+		if err != nil {
+			return err
+		}
+		return c.print(p, all)
+	})
+}
+
+type keyRotate struct {
+	keyFlags
+	Now bool   `help:"Let a new key sign as soon as every server has it, in two minutes, instead of in a day."`
+	Alg string `placeholder:"ALG" help:"Of this algorithm alone: RS256, ES256, PS256 or EdDSA."`
+}
+
+// Run makes the next keys and shows them.
+func (c keyRotate) Run(p *process) error {
+	algorithms := keys.Algorithms
+	if c.Alg != "" {
+		algorithms = []jose.SignatureAlgorithm{jose.SignatureAlgorithm(c.Alg)}
+		if !slices.Contains(keys.Algorithms, algorithms[0]) {
+			return usageError{fmt.Errorf("--alg: %q: write one of %v", c.Alg, keys.Algorithms)}
+		}
+	}
+	return c.withStore(p, func(s Settings, db store) error {
+		if s.Secret == "" {
+			return usageError{errors.New("secret is not set: give the one the server has")}
+		}
+		secret, err := keys.ParseSecret(string(s.Secret))
+		if err != nil {
+			return usageError{err}
+		}
+		ring, err := keys.Open(p.ctx, s.keyRing(db, secret, p.now))
+		if err != nil {
+			return err
+		}
+		var made []keys.Info
+		for _, alg := range algorithms {
+			k, err := ring.Rotate(p.ctx, alg, c.Now)
+			if err != nil {
+				return err
+			}
+			made = append(made, k)
+		}
+		return c.print(p, made)
+	})
+}
