@@ -13,6 +13,16 @@ const maxName = 60
 // (zero-width joiners stay, scripts need them), so is "=?", which opens an
 // encoded word (RFC 2047 §2); white space is single; what is too long is cut.
 func SafeName(name string) string {
+	name = clean(name)
+	if runes := []rune(name); len(runes) > maxName {
+		name = strings.TrimSpace(string(runes[:maxName-1])) + "…"
+	}
+	return name
+}
+
+// clean is [SafeName] without the cut, for what deceives when its end is
+// missing, such as a host.
+func clean(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	name = strings.Map(func(r rune) rune {
 		switch {
@@ -28,11 +38,7 @@ func SafeName(name string) string {
 	for strings.Contains(name, "=?") {
 		name = strings.ReplaceAll(name, "=?", "")
 	}
-	name = strings.Join(strings.Fields(name), " ")
-	if runes := []rune(name); len(runes) > maxName {
-		name = strings.TrimSpace(string(runes[:maxName-1])) + "…"
-	}
-	return name
+	return strings.Join(strings.Fields(name), " ")
 }
 
 // monogram is the first letter or digit of a name, standing in for its logo.

@@ -18,6 +18,7 @@ type Login struct {
 	Request string // handle of the waiting request
 	Email   string // what was typed, or the login_hint
 	Error   string // "" or "invalid-email"
+	Create  bool   // in the words of a new account (prompt=create)
 }
 
 // Sent says that a link is on its way and waits for it to be opened.
@@ -111,11 +112,33 @@ type Limited struct {
 
 // Consent asks whether the client may have what it asks for.
 type Consent struct {
-	Client  Client
-	Request string
-	Email   string
-	Scopes  []string
-	Token   string
+	Client    Client
+	Request   string
+	Email     string
+	Scopes    []string
+	Resources []string // hosts it wants access to (RFC 8707)
+	Token     string
+}
+
+// Device lets a device sign in that has no browser of its own (RFC 8628 §3.3).
+// State "" asks for the code the device shows, "ask" whether to allow it what
+// it asks for; "allowed" and "denied" say what came of it.
+type Device struct {
+	State string
+	Code  string // typed, of the link (§3.3.1), or to be compared with the device's
+	Error string // "", "unknown-code" or "limited"
+
+	// What "ask" is about.
+	Client    Client
+	Request   string
+	Email     string
+	Scopes    []string
+	Resources []string
+	Token     string
+	Agent     string // what asks, as in "curl on Linux"; "" when unknown
+	Network   string // about where; "" when unknown
+	Asked     time.Time
+	Now       time.Time
 }
 
 // SelectAccount asks whether to go on as the one who is signed in.
@@ -136,6 +159,22 @@ type Logout struct {
 type LoggedOut struct {
 	Client      Client
 	ContinueURL string
+	Frames      []string // front-channel logout addresses of clients (OIDC Front-Channel Logout §3)
+	Auto        bool     // goes to ContinueURL when every frame has loaded, after five seconds at most
+}
+
+// CheckSession is the frame a client asks whether the session is still the one
+// it knows (OIDC Session Management §3.2); the only page others may frame. To
+// the message client_id + " " + session_state it answers "unchanged" if
+//
+//	session_state = base64url(SHA-256(client_id + " " + origin + " " + browser_state + " " + salt)) + "." + salt
+//
+// without padding, where origin is the sender's and browser_state the value of
+// Cookie, "" without it; else "changed". It answers "error" to what is no such
+// message, and where the browser keeps cookies from frames of other sites. For
+// script to read it there, the cookie is not HttpOnly, and is SameSite=None.
+type CheckSession struct {
+	Cookie string // its name
 }
 
 // Error says what went wrong, and to a developer why.
@@ -166,8 +205,10 @@ func (Cancelled) page() string     { return "cancelled" }
 func (Unknown) page() string       { return "unknown" }
 func (Limited) page() string       { return "limited" }
 func (Consent) page() string       { return "consent" }
+func (Device) page() string        { return "device" }
 func (SelectAccount) page() string { return "select-account" }
 func (Logout) page() string        { return "logout" }
 func (LoggedOut) page() string     { return "logged-out" }
+func (CheckSession) page() string  { return "check-session" }
 func (Error) page() string         { return "error" }
 func (FormPost) page() string      { return "form-post" }

@@ -15,10 +15,11 @@ type sample struct {
 
 var (
 	noon     = time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
-	intranet = Client{Name: "Intranet", URI: "https://app.example.com", PolicyURI: "https://app.example.com/privacy", TosURI: "https://app.example.com/terms"}
-	longApp  = Client{Name: "The Department of Extraordinarily Long Application Names and Donaudampfschifffahrtsgesellschaft"}
+	intranet = Client{Name: "Intranet", URI: "https://app.example.com", LogoURI: "https://app.example.com/logo.svg", PolicyURI: "https://app.example.com/privacy", TosURI: "https://app.example.com/terms"}
+	longApp  = Client{Name: "The Department of Extraordinarily Long Application Names and Donaudampfschifffahrtsgesellschaft", LogoURI: "http://localhost:1/none.png"}
 	ada      = "ada@example.com"
 	longMail = "wolfgang.amadeus.theophilus.mozart+newsletter-subscriptions@musikverein.donaudampfschifffahrt.example.org"
+	longHost = "api.subdivision.of-the-department.of-extraordinarily-long-names.example.org"
 	token    = "dG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4tdG9"
 )
 
@@ -28,6 +29,7 @@ func samples(client Client, email string) []sample {
 	return []sample{
 		{"login", Login{Client: client, Request: "handle", Email: ""}, ""},
 		{"login-invalid", Login{Client: client, Request: "handle", Email: email + "@", Error: "invalid-email"}, ""},
+		{"login-create", Login{Client: client, Request: "handle", Create: true}, ""},
 		{"login-alone", Login{}, ""},
 		{"sent", Sent{Client: client, Wait: "wait", Email: email, ResendIn: 28 * time.Second, ExpiresIn: 15 * time.Minute, MailboxName: "Gmail", MailboxURL: "https://mail.google.com/mail/u/0/#search/newer_than%3A1h", Cancel: true}, ""},
 		{"sent-plain", Sent{Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute}, ""},
@@ -59,9 +61,20 @@ func samples(client Client, email string) []sample {
 		{"limited-seconds", Limited{RetryAfter: 40 * time.Second}, ""},
 		{"limited-hours", Limited{RetryAfter: 4 * time.Hour}, ""},
 		{"consent", Consent{Client: client, Request: "handle", Email: email, Scopes: append([]string{"tickets:read"}, scopes...), Token: "token"}, "/authorize/resume"},
+		{"consent-resources", Consent{Client: client, Request: "handle", Email: email, Scopes: []string{"openid", "email"}, Resources: []string{"api.example.com", longHost}, Token: "token"}, "/authorize/resume"},
+		{"device", Device{}, "/device"},
+		{"device-linked", Device{Code: "WDJB-MJHT"}, "/device"},
+		{"device-unknown", Device{Code: "WDJB-MJHX", Error: "unknown-code"}, "/device"},
+		{"device-limited", Device{Code: "WDJB-MJHX", Error: "limited"}, "/device"},
+		{"device-ask", Device{State: "ask", Code: "WDJB-MJHT", Client: client, Request: "handle", Email: email, Scopes: []string{"openid", "email", "offline_access"}, Resources: []string{"api.example.com"},
+			Token: "token", Agent: "curl on Linux", Network: "203.0.113.0/24", Asked: noon.Add(-2 * time.Minute), Now: noon}, "/device"},
+		{"device-ask-plain", Device{State: "ask", Code: "WDJB-MJHT", Client: client, Request: "handle", Email: email, Scopes: []string{"openid"}, Token: "token"}, "/device"},
+		{"device-allowed", Device{State: "allowed"}, "/device"},
+		{"device-denied", Device{State: "denied"}, "/device"},
 		{"select-account", SelectAccount{Client: client, Request: "handle", Email: email}, ""},
 		{"logout", Logout{Client: client, Email: email, Params: url.Values{"state": {"xyz"}, "client_id": {"intranet"}}}, "/logout"},
 		{"logged-out", LoggedOut{Client: client, ContinueURL: "https://app.example.com/bye"}, "/logout"},
+		{"logged-out-frames", LoggedOut{Client: client, ContinueURL: "https://app.example.com/bye", Frames: []string{"https://app.example.com/front?sid=s", "https://wiki.example.com/front"}, Auto: true}, "/logout"},
 		{"logged-out-alone", LoggedOut{ContinueURL: "com.example.app:/bye"}, "/logout"},
 		{"error", Error{Code: "invalid_request", Description: "The redirect_uri is not registered for this client.", RequestID: "4f2c9a"}, "/authorize"},
 		{"error-server", Error{Code: "server_error"}, ""},

@@ -2,8 +2,14 @@ package templates
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,11 +34,13 @@ func TestScript(t *testing.T) {
 		_, _ = w.Write([]byte(*status.Load()))
 	})
 	mux.HandleFunc("GET /page", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'")
 		s.Render(w, r, http.StatusOK, *page.Load())
 	})
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
 		s.Render(w, r, http.StatusOK, SignedIn{Email: r.URL.RawQuery})
+	})
+	mux.HandleFunc("GET /bye", func(w http.ResponseWriter, r *http.Request) {
+		s.Render(w, r, http.StatusOK, SignedIn{Email: "bye"})
 	})
 	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
@@ -110,6 +118,36 @@ func TestScript(t *testing.T) {
 	show(Sent{Wait: "over", ExpiresIn: time.Second})
 	until("document.body.innerText.includes('wait=over')")
 
+	// A logout goes on when its frames have loaded, and not for ever without.
+	asks, release := make(chan string, 10), make(chan struct{})
+	party := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asks <- r.URL.RequestURI()
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	defer party.Close()
+	loggedOut := LoggedOut{ContinueURL: server.URL + "/bye", Frames: []string{party.URL + "/1?sid=s", party.URL + "/2"}, Auto: true}
+	visit := func() { // its frames keep the page loading: what a navigation waits for
+		t.Helper()
+		var p Page = loggedOut
+		page.Store(&p)
+		if _, err := chromedp.Run(chromium, chromedp.Evaluate[bool]("location.href = '/page', true")); err != nil {
+			t.Fatal(err)
+		}
+		until("document.body.dataset.page === 'logged-out'")
+		if got := []string{<-asks, <-asks}; slices.Sorted(slices.Values(got))[0] != "/1?sid=s" {
+			t.Errorf("frames: %q", got)
+		}
+	}
+	visit()
+	until("document.body.innerText.includes('bye')") // after five seconds
+	visit()
+	until("(() => { for (let id = 0; id < 100; id++) clearTimeout(id); return document.body.dataset.page === 'logged-out' })()") // now by the frames alone
+	close(release)
+	until("document.body.innerText.includes('bye')")
+
 	// A double click is one request.
 	show(Login{Request: "r"})
 	script := "const f = document.querySelector('form'); f.email.value = 'a@example.com'; f.requestSubmit(); f.requestSubmit(); true"
@@ -121,4 +159,110 @@ func TestScript(t *testing.T) {
 	if len(posts) > 0 {
 		t.Error("a double click was sent twice")
 	}
+}
+
+// OIDC Session Management §3.2, in a browser: the frame of one site answers a
+// page of another.
+func TestCheckSession(t *testing.T) {
+	s := site(t)
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/", s.Static())
+	mux.HandleFunc("GET /frame", func(w http.ResponseWriter, r *http.Request) {
+		s.Render(w, r, http.StatusOK, CheckSession{Cookie: "state"})
+	})
+	mux.HandleFunc("GET /state", func(w http.ResponseWriter, r *http.Request) {
+		for _, c := range []*http.Cookie{{Name: "xstate", Value: "x"}, {Name: "state", Value: r.FormValue("is"), MaxAge: -len(r.FormValue("gone"))}} {
+			c.Path, c.Secure, c.SameSite = "/", true, http.SameSiteNoneMode
+			http.SetCookie(w, c)
+		}
+	})
+	provider := httptest.NewTLSServer(mux)
+	defer provider.Close()
+	party := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte(`<!doctype html><iframe src="` + provider.URL + `/frame"></iframe>`))
+	}))
+	defer party.Close()
+	origin := strings.Replace(party.URL, "127.0.0.1", "localhost", 1)
+	chromium := withCookies(t, 0)
+
+	state := func(query string) {
+		t.Helper()
+		if err := chromedp.Do(chromium, chromedp.Navigate(provider.URL+"/state?"+query)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sessionState := func(client, origin, state string) string {
+		sum := sha256.Sum256([]byte(client + " " + origin + " " + state + " salt"))
+		return client + " " + base64.RawURLEncoding.EncodeToString(sum[:]) + ".salt"
+	}
+	answers := func(message string) string {
+		t.Helper()
+		script := `new Promise((answer) => {
+			addEventListener("message", (e) => answer(e.origin + " " + e.data), { once: true });
+			document.querySelector("iframe").contentWindow.postMessage(` + message + `, "` + provider.URL + `");
+		})`
+		if err := chromedp.Do(chromium, chromedp.Navigate(origin)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := chromedp.Run(chromium, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, said, _ := strings.Cut(answer, " ")
+		if from != provider.URL {
+			t.Errorf("%s answers", from)
+		}
+		return said
+	}
+	quote := func(s string) string { return "\"" + s + "\"" }
+
+	state("is=a_-1")
+	for name, tc := range map[string]struct{ message, want string }{
+		"the session it knows":                       {quote(sessionState("app", origin, "a_-1")), "unchanged"},
+		"RFC 6749 §A.1: a client_id may hold spaces": {quote(sessionState("my app", origin, "a_-1")), "unchanged"},
+		"another session":                            {quote(sessionState("app", origin, "b")), "changed"},
+		"another client's":                           {quote("other" + strings.TrimPrefix(sessionState("app", origin, "a_-1"), "app")), "changed"},
+		"another origin's":                           {quote(sessionState("app", "https://evil.example", "a_-1")), "changed"},
+		"of nobody":                                  {quote(sessionState("app", origin, "")), "changed"},
+		"no session_state":                           {quote("app"), "error"},
+		"no salt":                                    {quote(strings.TrimSuffix(sessionState("app", origin, "a_-1"), ".salt")), "error"},
+		"no client_id":                               {quote(" " + strings.TrimPrefix(sessionState("app", origin, "a_-1"), "app ")), "error"},
+		"a cut hash":                                 {quote("app abc.salt"), "error"},
+		"nothing":                                    {quote(""), "error"},
+		"no text":                                    {"[" + quote(sessionState("app", origin, "a_-1")) + "]", "error"},
+		"null":                                       {"null", "error"},
+	} {
+		if have := answers(tc.message); have != tc.want {
+			t.Errorf("%s: %q, want %q", name, have, tc.want)
+		}
+	}
+	state("gone=1") // the logout
+	if have := answers(quote(sessionState("app", origin, "a_-1"))); have != "changed" {
+		t.Errorf("after the logout: %q", have)
+	}
+	if have := answers(quote(sessionState("app", origin, ""))); have != "unchanged" {
+		t.Errorf("a state of nobody, with nobody there: %q", have)
+	}
+
+	chromium = withCookies(t, 1)
+	state("is=a_-1")
+	if have := answers(quote(sessionState("app", origin, "a_-1"))); have != "error" {
+		t.Errorf("where the state cannot be read: %q", have)
+	}
+}
+
+// withCookies starts a browser that gives cookies to frames of other sites (0)
+// or does not (1), as its users choose.
+func withCookies(t *testing.T, mode int) context.Context {
+	t.Helper()
+	profile := t.TempDir()
+	if err := os.Mkdir(filepath.Join(profile, "Default"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	preferences := fmt.Sprintf(`{"profile":{"cookie_controls_mode":%d}}`, mode)
+	if err := os.WriteFile(filepath.Join(profile, "Default", "Preferences"), []byte(preferences), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return browser.Start(t, chromedp.UserDataDir(profile), chromedp.Flag("ignore-certificate-errors", true))
 }

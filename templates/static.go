@@ -29,9 +29,10 @@ func readAssets(fsys fs.FS, th theme, logo []byte) (map[string]asset, error) {
 		assets[name] = asset{body, mediaType, base64.RawURLEncoding.EncodeToString(sum[:9])}
 	}
 	for name, mediaType := range map[string]string{
-		"style.css":   "text/css; charset=utf-8",
-		"sealpost.js": "text/javascript; charset=utf-8",
-		"icon.svg":    "image/svg+xml",
+		"style.css":        "text/css; charset=utf-8",
+		"sealpost.js":      "text/javascript; charset=utf-8",
+		"check-session.js": "text/javascript; charset=utf-8",
+		"icon.svg":         "image/svg+xml",
 	} {
 		body, err := fs.ReadFile(fsys, path.Join("static", name))
 		if err != nil {
@@ -65,7 +66,7 @@ func imageType(image []byte) string {
 	return ""
 }
 
-// Static serves /static/…: the style sheet, the theme, the script and the
+// Static serves /static/…: the style sheet, the theme, the scripts and the
 // images. An address with the right hash may be kept forever.
 func (t *Templates) Static() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

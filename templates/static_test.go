@@ -41,6 +41,7 @@ func TestStatic(t *testing.T) {
 	for name, mediaType := range map[string]string{
 		"style.css": "text/css; charset=utf-8", "theme.css": "text/css; charset=utf-8",
 		"sealpost.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+		"check-session.js": "text/javascript; charset=utf-8",
 	} {
 		w := get("GET", "/static/"+name, "")
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != mediaType || w.Body.Len() == 0 {

@@ -3,8 +3,9 @@
 // What it guarantees:
 //   - A page is rendered whole before its status is sent: no half pages.
 //   - Pages work without JavaScript and carry no inline script, style or event
-//     handler, and nothing from another origin; so the strictest
-//     Content-Security-Policy fits them all.
+//     handler. Nothing comes from another origin, save the logo of a client
+//     where it introduces itself and the frames that sign out of others; each
+//     page is sent with the Content-Security-Policy that allows so much.
 //   - Whatever comes from outside (names of clients, addresses, browsers) is
 //     escaped for its place, stripped by [SafeName] of what could spoof a
 //     reader, and isolated from the direction of the text around it.
@@ -116,6 +117,7 @@ func (t *Templates) Render(w http.ResponseWriter, r *http.Request, status int, p
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
+	protect(h, p)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Add("Vary", "Accept-Language")
 	w.WriteHeader(status)

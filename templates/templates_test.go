@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -127,6 +128,8 @@ func TestHooksOfEveryPage(t *testing.T) {
 		"unknown":        nil,
 		"limited":        nil,
 		"consent":        {"consent-allow", "consent-deny"},
+		"device":         {"device-code"},
+		"device-ask":     {"device-allow", "device-deny"},
 		"select-account": {"account-continue", "account-switch"},
 		"logout":         {"logout"},
 		"logged-out":     nil,
@@ -140,16 +143,16 @@ func TestHooksOfEveryPage(t *testing.T) {
 		if name != it.page.page() {
 			t.Errorf("%s: data-page %q, want %q", it.name, name, it.page.page())
 		}
-		if it.name != name { // the sample named as the page has all its forms
+		if _, listed := want[it.name]; !listed && it.name != name { // the sample named as the page has all its forms
 			continue
 		}
-		seen[name] = true
+		seen[it.name] = true
 		var forms []string
 		for _, f := range doc.with("data-form") {
 			forms = append(forms, f.get("data-form"))
 		}
-		if !slices.Equal(forms, want[name]) {
-			t.Errorf("%s: forms %q, want %q", name, forms, want[name])
+		if !slices.Equal(forms, want[it.name]) {
+			t.Errorf("%s: forms %q, want %q", it.name, forms, want[it.name])
 		}
 	}
 	for name := range want {
@@ -217,6 +220,9 @@ func TestFormsCarryWhatTheyAreAbout(t *testing.T) {
 		{SelectAccount{Request: "r"}, "account-switch", "/login", url.Values{"action": {"account-switch"}, "request": {"r"}}},
 		{Consent{Request: "r", Token: "t"}, "consent-allow", "/authorize/resume", url.Values{"request": {"r"}, "token": {"t"}, "consent": {"allow"}}},
 		{Consent{Request: "r", Token: "t"}, "consent-deny", "/authorize/resume", url.Values{"request": {"r"}, "token": {"t"}, "consent": {"deny"}}},
+		{Device{}, "device-code", "/device", url.Values{}},
+		{Device{State: "ask", Request: "r", Token: "t"}, "device-allow", "/device", url.Values{"request": {"r"}, "token": {"t"}, "consent": {"allow"}}},
+		{Device{State: "ask", Request: "r", Token: "t"}, "device-deny", "/device", url.Values{"request": {"r"}, "token": {"t"}, "consent": {"deny"}}},
 		{Logout{Params: url.Values{"state": {"x"}}}, "logout", "/logout", url.Values{"state": {"x"}, "confirm": {"yes"}}},
 		{FormPost{Action: "https://app.example.com/cb?a=b", Params: url.Values{"code": {"c"}}}, "form-post", "https://app.example.com/cb?a=b", url.Values{"code": {"c"}}},
 	} {
@@ -234,12 +240,12 @@ func TestFormsCarryWhatTheyAreAbout(t *testing.T) {
 }
 
 // What a Content-Security-Policy of 'self' without 'unsafe-inline' refuses is
-// not there to be refused.
+// not there to be refused. policy_test.go says what comes from elsewhere.
 func TestPagesHoldNothingInlineAndNothingForeign(t *testing.T) {
 	s := site(t)
 	for _, it := range samples(intranet, ada) {
 		doc := render(t, s, it)
-		if len(doc.tags("style", "iframe", "object", "embed", "base", "video", "audio")) > 0 {
+		if len(doc.tags("style", "object", "embed", "base", "video", "audio")) > 0 {
 			t.Errorf("%s: has an element that has no place here", it.name)
 		}
 		doc.all(func(e *node) bool {
@@ -255,7 +261,7 @@ func TestPagesHoldNothingInlineAndNothingForeign(t *testing.T) {
 			if e.Data == "script" && (address == "" || e.text() != "") {
 				t.Errorf("%s: an inline script", it.name)
 			}
-			if address == "" {
+			if address == "" || address == logo(it.page) {
 				continue
 			}
 			r := httptest.NewRequest(http.MethodGet, address, nil)
@@ -342,7 +348,7 @@ func TestEveryPageOfALoginNamesAppAndAddress(t *testing.T) {
 		Sent{Client: intranet, Email: ada}, OtherBrowser{Client: intranet, Email: ada}, Code{Client: intranet, Email: ada},
 		Confirm{Client: intranet, Email: ada}, SignedIn{Client: intranet, Email: ada}, Expired{Client: intranet, Email: ada},
 		Used{Client: intranet, Email: ada}, Superseded{Client: intranet, Email: ada}, Cancelled{Client: intranet, Email: ada},
-		SelectAccount{Client: intranet, Email: ada}, Consent{Client: intranet, Email: ada}, Logout{Client: intranet, Email: ada},
+		SelectAccount{Client: intranet, Email: ada}, Consent{Client: intranet, Email: ada}, Device{State: "ask", Client: intranet, Email: ada}, Logout{Client: intranet, Email: ada},
 	} {
 		text := render(t, s, sample{page.page(), page, ""}).text()
 		if !strings.Contains(text, "Intranet") || !strings.Contains(text, ada) {
@@ -361,6 +367,15 @@ func TestTheWaitingTabMovesOnWithoutJavaScript(t *testing.T) {
 		t.Error("want a meta refresh to the same page in head, for browsers without script alone")
 	}
 	// A reload would take away what is being typed, and what was wrong with it.
+	got = refresh(sample{"logged-out", LoggedOut{ContinueURL: `https://app.example.com/bye?a="&b=c`, Auto: true}, ""})
+	if len(got) != 1 || got[0].Parent.Data != "noscript" || got[0].get("content") != `5;url=https://app.example.com/bye?a="&b=c` {
+		t.Error("want a meta refresh to where a logout continues")
+	}
+	for _, page := range []LoggedOut{{ContinueURL: "https://app.example.com/bye"}, {Auto: true}} {
+		if len(refresh(sample{"logged-out", page, ""})) > 0 {
+			t.Errorf("%+v moves on", page)
+		}
+	}
 	if len(refresh(sample{"typing", Sent{Wait: "w"}, "/login?wait=w&code="})) > 0 || len(refresh(sample{"wrong", Sent{Wait: "w", Error: "wrong-code"}, ""})) > 0 {
 		t.Error("the page reloads while a code is typed")
 	}
@@ -369,7 +384,7 @@ func TestTheWaitingTabMovesOnWithoutJavaScript(t *testing.T) {
 func TestHostileNamesAreOnlyNames(t *testing.T) {
 	s := site(t)
 	evil := `"><script>alert(1)</script><img src=x onerror=alert(1)>`
-	client := Client{Name: evil, URI: "javascript:alert(1)", LogoURI: "https://evil.example/x.png", PolicyURI: "javascript:alert(1)", TosURI: "data:text/html,x"}
+	client := Client{Name: evil, URI: "javascript:alert(1)", LogoURI: "javascript:alert(1)", PolicyURI: "javascript:alert(1)", TosURI: "data:text/html,x"}
 	for _, it := range samples(client, evil+"@example.com") {
 		doc := render(t, s, it)
 		if n := len(doc.tags("script")); n != 1 {
@@ -388,12 +403,86 @@ func TestHostileNamesAreOnlyNames(t *testing.T) {
 	if !strings.Contains(text, `to continue to "><script>`) {
 		t.Errorf("the name is not shown as it is: %s", text)
 	}
-	for _, page := range []Page{LoggedOut{ContinueURL: "javascript:alert(1)"}, LoggedOut{ContinueURL: "//evil.example/"}, FormPost{Action: "data:text/html,x"}} {
+	for _, page := range []Page{LoggedOut{ContinueURL: "javascript:alert(1)"}, LoggedOut{ContinueURL: "//evil.example/"}, LoggedOut{ContinueURL: "javascript:alert(1)", Auto: true}, FormPost{Action: "data:text/html,x"}} {
 		w := httptest.NewRecorder()
 		s.Render(w, httptest.NewRequest(http.MethodGet, "/", nil), http.StatusOK, page)
 		if w.Code != http.StatusInternalServerError {
 			t.Errorf("%+v was rendered", page)
 		}
+	}
+}
+
+// RFC 8628 §3.3.1 and §5.4: who allows a device sees its code to compare, and
+// whose device that is.
+func TestTheDevicePageTellsWhatItIsAbout(t *testing.T) {
+	s := site(t)
+	ask := Device{State: "ask", Code: "WDJB-MJHT", Client: intranet, Email: ada, Scopes: []string{"openid", "tickets:read"}, Resources: []string{longHost},
+		Agent: "curl on Linux", Network: "203.0.113.0/24", Asked: noon.Add(-2 * time.Minute), Now: noon}
+	for name, tc := range map[string]struct {
+		page Device
+		want []string
+	}{
+		"ask":          {ask, []string{"Intranet", ada, "WDJB-MJHT", "Know that it's you", "Use tickets:read", longHost, "curl on Linux", "203.0.113.0/24", "2 minutes ago", "you started this yourself", "it's a trick"}},
+		"code":         {Device{}, []string{"Type the code", "you started this yourself"}},
+		"unknown code": {Device{Error: "unknown-code"}, []string{"don't know this code"}},
+		"limited":      {Device{Error: "limited"}, []string{"too many"}},
+		"allowed":      {Device{State: "allowed"}, []string{"connected", "return to your device"}},
+		"denied":       {Device{State: "denied"}, []string{"not connected"}},
+	} {
+		text := render(t, s, sample{name, tc.page, ""}).text()
+		for _, want := range tc.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not said: %s", name, want, text)
+			}
+		}
+	}
+	field := render(t, s, sample{"", Device{Code: "WDJB-MJHT"}, ""}).form(t, "device-code").tags("input")[0]
+	if field.get("name") != "user_code" || field.get("value") != "WDJB-MJHT" {
+		t.Error("the code of the link does not stand in the field")
+	}
+}
+
+// OIDC Prompt Create §4.1: the page is about a new account.
+func TestLoginSpeaksOfANewAccount(t *testing.T) {
+	s := site(t)
+	for create, want := range map[bool][2]string{true: {"Create an account", "Create account"}, false: {"Sign in", "Email me a link"}} {
+		doc := render(t, s, sample{"login", Login{Create: create}, ""})
+		if have := [2]string{doc.tags("h1")[0].text(), doc.form(t, "email").tags("button")[0].text()}; have != want {
+			t.Errorf("create %v: %q, want %q", create, have, want)
+		}
+	}
+}
+
+// RFC 8707 §2: where access is asked for, and no host is cut short.
+func TestConsentNamesScopesAndResources(t *testing.T) {
+	doc := render(t, site(t), sample{"consent", Consent{Client: intranet, Scopes: []string{"email", "tickets:read"}, Resources: []string{"api.example.com", longHost + "\u202e"}}, ""})
+	var have []string
+	for _, li := range doc.tags("li") {
+		have = append(have, li.text())
+	}
+	want := []string{"See your email address", "Use tickets:read", "Act for you at api.example.com", "Act for you at " + longHost}
+	if !slices.Equal(have, want) {
+		t.Errorf("%q, want %q", have, want)
+	}
+}
+
+// OIDC Core §3.1.2.1 and Registration §2: the login page shows the logo, and
+// links the policy and the terms, of the client.
+func TestLoginShowsTheClient(t *testing.T) {
+	doc := render(t, site(t), sample{"login", Login{Client: intranet}, ""})
+	logos := doc.tags("img")
+	if len(logos) != 1 || logos[0].get("src") != intranet.LogoURI || logos[0].get("referrerpolicy") != "no-referrer" || logos[0].get("alt") != "Intranet" || logos[0].get("width") == "" || logos[0].get("height") == "" {
+		t.Error("want the logo, of a fixed size and without a referrer")
+	}
+	if logos[0].get("data-monogram") != "I" {
+		t.Error("no monogram stands in for the logo")
+	}
+	linked := map[string]bool{}
+	for _, a := range doc.tags("a") {
+		linked[a.get("href")] = true
+	}
+	if !linked[intranet.PolicyURI] || !linked[intranet.TosURI] {
+		t.Errorf("links: %v", linked)
 	}
 }
 

@@ -58,6 +58,15 @@ func appName(c Client) string {
 // Safe is [SafeName].
 func (v view) Safe(name string) string { return SafeName(name) }
 
+// Whole is a name made safe, and not cut.
+func (v view) Whole(name string) string { return clean(name) }
+
+// Logo is the address of the client's logo, "" where none is to be shown.
+func (v view) Logo() string { return logo(v.Page) }
+
+// Frames are the addresses to open in frames.
+func (v view) Frames() []string { return frames(v.Page) }
+
 // Monogram stands in for the logo of a name.
 func (v view) Monogram(name string) string { return monogram(name) }
 
@@ -104,10 +113,12 @@ func (v view) Clock(d time.Duration, purpose string) template.HTML {
 		template.HTMLEscapeString(purpose), s, s/60, s%60))
 }
 
-// Refresh is the attribute that reloads a waiting page without JavaScript. It
-// names the page: reloading the answer to a POST would lose it.
-func (v view) Refresh(wait string) template.HTMLAttr {
-	return template.HTMLAttr(`content="5;url=/login?wait=` + url.QueryEscape(wait) + `"`)
+// Refresh is the attribute that goes to a [view.Target] after five seconds
+// without JavaScript. A page that reloads itself names itself: reloading the
+// answer to a POST would lose it.
+func (v view) Refresh(address string) (template.HTMLAttr, error) {
+	target, err := v.Target(address)
+	return template.HTMLAttr(`content="5;url=` + template.HTMLEscapeString(string(target)) + `"`), err
 }
 
 // Ago says how long before now something happened.

@@ -250,19 +250,13 @@ func sameHost(issuer *url.URL, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(host, standard), issuer.Host)
 }
 
-// contentSecurityPolicy fits every page: no inline script or style, nothing
-// from elsewhere, no frames. It has no form-action, because browsers apply that
-// to the redirect after a POST, too, and a login's POST ends at the client.
-const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-	"connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-
 // securityHeaders says on every answer what browsers may do with it. A handler
 // that knows better overwrites them.
 func securityHeaders(issuer *url.URL) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
-			h.Set("Content-Security-Policy", contentSecurityPolicy)
+			h.Set("Content-Security-Policy", templates.Policy)
 			// Addresses of pages hold tokens. A form then says "Origin: null";
 			// Sec-Fetch-Site, which browsers send to https and loopback, tells
 			// that it is ours.

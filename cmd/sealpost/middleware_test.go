@@ -79,6 +79,9 @@ func house(t *testing.T, issuer string) (http.Handler, *bytes.Buffer) {
 		logAttrs(r.Context(), slog.String("client_id", "first"))
 		logAttrs(r.Context(), slog.String("client_id", "app"))
 	})
+	r.Get("/frame", func(w http.ResponseWriter, r *http.Request) {
+		pages.Render(w, r, http.StatusOK, templates.CheckSession{Cookie: "state"})
+	})
 	r.Get("/panic", func(http.ResponseWriter, *http.Request) { panic("token topsecret") })
 	r.Get("/half", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half an ans")
@@ -212,6 +215,20 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 				t.Errorf("%s%s: HSTS: %v", scheme, path, have)
 			}
 		}
+	}
+}
+
+// OIDC Session Management §3.2: one page is made to be framed, and keeps the
+// rest of the headers.
+func TestOnePageMayBeFramed(t *testing.T) {
+	h, _ := house(t, "https://login.example.com")
+	header := ask(h, "GET", "https://login.example.com/frame", "text/html").Header
+	policy := header.Get("Content-Security-Policy")
+	if header.Get("X-Frame-Options") != "" || strings.Contains(policy, "frame-ancestors") || !strings.Contains(policy, "default-src 'none'") {
+		t.Errorf("X-Frame-Options %q, policy %q", header.Get("X-Frame-Options"), policy)
+	}
+	if header.Get("Referrer-Policy") != "no-referrer" || header.Get("X-Content-Type-Options") != "nosniff" || header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("headers: %v", header)
 	}
 }
 

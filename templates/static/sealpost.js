@@ -39,6 +39,19 @@
     }
   }
 
+  // A page with frames goes on when all of them have loaded: that is when the
+  // page itself has. The slowest of them is not waited for for long.
+  const onward = document.querySelector("a[data-auto]");
+  if (onward) {
+    const go = () => {
+      clearTimeout(late);
+      window.removeEventListener("load", go);
+      location.replace(onward.href);
+    };
+    const late = setTimeout(go, 5000);
+    window.addEventListener("load", go);
+  }
+
   // Countdowns run on the clock, not on ticks: a sleeping tab stays right.
   const loaded = performance.now();
   const clocks = [...document.querySelectorAll("[data-countdown]")].map((element) => ({
