@@ -1,7 +1,8 @@
-# make test      sets up what the tests need and passes them
-# make check     what CI runs: format, vet, staticcheck, generated files, tests
+# make test              sets up what the tests need and passes them
+# make test-integration  the same, for relying parties that others have made
+# make check             what CI runs: format, vet, staticcheck, generated files, tests
 
-.PHONY: test check lint generate screenshots fuzz vuln build
+.PHONY: test test-integration setup-integration check lint generate screenshots fuzz vuln build
 
 build: ## the binary, bin/sealpost
 	CGO_ENABLED=0 go build -trimpath -o bin/sealpost ./cmd/sealpost
@@ -10,13 +11,23 @@ test: bin/oauth2-proxy
 	./test/setup.sh
 	CGO_ENABLED=1 go test -race -json -timeout 12m ./... | go run ./test/report
 
-check: lint test
+test-integration: test/integration/node/node_modules/.package-lock.json | setup-integration
+	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 6m ./test/integration | go run ./test/report
+
+setup-integration:
+	./test/setup.sh integration
+
+# Node.js libraries, by their lock file.
+test/integration/node/node_modules/.package-lock.json: test/integration/node/package-lock.json | setup-integration
+	cd test/integration/node && npm ci --ignore-scripts --no-audit --no-fund
+
+check: lint test test-integration
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	go mod tidy -diff
-	go vet -tags screenshots ./...
-	go tool staticcheck -tags screenshots ./...
+	go vet -tags screenshots,integration ./...
+	go tool staticcheck -tags screenshots,integration ./...
 
 generate: ## docs/settings.md, from the comments in config.go
 	go generate ./...

@@ -22,6 +22,7 @@ type key struct {
 	storage.SigningKey
 	public  jose.JSONWebKey
 	signers map[string]jose.Signer // by type of token
+	subject []byte                 // of the subjectKey alone
 	stale   bool                   // sealed under a previous secret
 }
 
@@ -33,7 +34,7 @@ func generate(alg jose.SignatureAlgorithm) (private crypto.Signer, err error) {
 		return rsa.GenerateKey(rand.Reader, 2048)
 	case jose.ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case jose.EdDSA:
+	case jose.EdDSA, subjectKey:
 		_, private, err = ed25519.GenerateKey(rand.Reader)
 		return private, err
 	}
@@ -78,6 +79,10 @@ func open(sk storage.SigningKey, secret Secret) (*key, error) {
 		SigningKey: sk, stale: stale,
 		public:  jose.JSONWebKey{Key: private.Public(), KeyID: sk.ID, Algorithm: sk.Algorithm, Use: "sig"},
 		signers: map[string]jose.Signer{},
+	}
+	if sk.Algorithm == string(subjectKey) {
+		k.subject = private.(ed25519.PrivateKey).Seed()
+		return k, nil
 	}
 	for _, typ := range types {
 		k.signers[typ], err = jose.NewSigner(

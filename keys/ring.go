@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 	if err := r.Maintain(ctx); err != nil {
 		return nil, err
 	}
-	for _, alg := range Algorithms {
+	for _, alg := range append([]jose.SignatureAlgorithm{subjectKey}, Algorithms...) {
 		if r.state.Load().signing(alg, cfg.Now()) == nil {
 			return nil, fmt.Errorf("key ring: no %s key may sign yet", alg)
 		}
@@ -118,7 +118,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 	var set jose.JSONWebKeySet
 	for _, sk := range stored {
 		alg := jose.SignatureAlgorithm(sk.Algorithm)
-		if !slices.Contains(Algorithms, alg) {
+		if alg != subjectKey && !slices.Contains(Algorithms, alg) {
 			continue // a newer version has made it, beside us
 		}
 		k, err := r.opened(sk)
@@ -127,7 +127,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 		}
 		s.keys[k.ID] = k
 		s.byAlg[alg] = append(s.byAlg[alg], k)
-		if r.cfg.published(sk, stored) {
+		if alg != subjectKey && r.cfg.published(sk, stored) {
 			set.Keys = append(set.Keys, k.public)
 		}
 	}

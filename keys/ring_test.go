@@ -263,7 +263,7 @@ func TestAStoreThatFailsIsNoEmptyRing(t *testing.T) {
 	}
 	// A conflict, and then no key: somebody removed what somebody else made.
 	_, err := keys.Open(t.Context(), config(t, conflicting{}, at(start)))
-	if err == nil || !strings.Contains(err.Error(), "no RS256 key may sign yet") {
+	if err == nil || !strings.Contains(err.Error(), "no pairwise key may sign yet") {
 		t.Errorf("have %v", err)
 	}
 }

@@ -56,7 +56,7 @@ type Info struct {
 	GoneAt    time.Time // nothing verifies from here on; zero while it has no successor
 }
 
-// List tells of all keys, by algorithm and age. It changes nothing and needs no
+// List tells of all keys that sign, by algorithm and age. It changes nothing and needs no
 // secret.
 func List(ctx context.Context, cfg Config) ([]Info, error) {
 	stored, err := cfg.Store.SigningKeys(ctx)
@@ -66,9 +66,11 @@ func List(ctx context.Context, cfg Config) ([]Info, error) {
 	slices.SortFunc(stored, func(a, b storage.SigningKey) int {
 		return cmp.Or(cmp.Compare(a.Algorithm, b.Algorithm), cmp.Compare(a.Generation, b.Generation))
 	})
-	all := make([]Info, len(stored))
-	for i, k := range stored {
-		all[i] = cfg.info(k, stored)
+	var all []Info
+	for _, k := range stored {
+		if k.Algorithm != string(subjectKey) {
+			all = append(all, cfg.info(k, stored))
+		}
 	}
 	return all, nil
 }
@@ -130,14 +132,14 @@ func (r *Ring) Maintain(ctx context.Context) error {
 // signs at once, and the successor of one whose time is up within a day.
 func (r *Ring) due(now time.Time) (plan []storage.SigningKey) {
 	s := r.state.Load()
-	for _, alg := range Algorithms {
+	for _, alg := range append([]jose.SignatureAlgorithm{subjectKey}, Algorithms...) {
 		newest := s.newest(alg)
 		if newest == nil {
 			plan = append(plan, storage.SigningKey{Algorithm: string(alg), Generation: 1, CreatedAt: now, SignsAt: now.Add(-skew)})
 			continue
 		}
 		signs := newest.SignsAt.Add(r.cfg.Rotate)
-		if earliest := now.Add(publishAhead); r.cfg.Rotate > 0 && !signs.After(earliest) {
+		if earliest := now.Add(publishAhead); alg != subjectKey && r.cfg.Rotate > 0 && !signs.After(earliest) {
 			plan = append(plan, successor(newest, now, earliest))
 		}
 	}

@@ -188,7 +188,7 @@ func TestTheLifeOfARing(t *testing.T) {
 			t.Errorf("%s: a token of a key that is gone: %v", alg, err)
 		}
 	}
-	if stored, err := store.SigningKeys(t.Context()); err != nil || len(stored) != 2*len(keys.Algorithms) {
+	if stored, err := store.SigningKeys(t.Context()); err != nil || len(stored) != 2*len(keys.Algorithms)+1 { // and that of pairwise subjects
 		t.Errorf("%d keys are left, %v", len(stored), err)
 	}
 }
@@ -253,10 +253,13 @@ func TestReplicasAgreeOnSuccessors(t *testing.T) {
 		}
 	}
 	stored, err := store.SigningKeys(t.Context())
-	if err != nil || len(stored) != len(keys.Algorithms) {
+	if err != nil || len(stored) != len(keys.Algorithms)+1 { // and that of pairwise subjects
 		t.Fatalf("%d keys are left, %v", len(stored), err)
 	}
 	for _, k := range stored {
+		if k.Algorithm == "pairwise" {
+			continue
+		}
 		if k.Generation != 2 {
 			t.Errorf("%s: generation %d", k.Algorithm, k.Generation)
 		}
@@ -555,5 +558,47 @@ func TestKeysOfANewerVersionAreLeftAlone(t *testing.T) {
 	}
 	if all := list(t, store, "ML-DSA-44", clock.now); len(all) != 1 {
 		t.Errorf("have %+v", all)
+	}
+}
+
+// OIDC Core §8.1: a pairwise subject outlives every rotation and a change of the
+// secret, is the same on every replica, and differs by sector and by person.
+func TestPairwiseSubjectsStay(t *testing.T) {
+	t.Parallel()
+	store, _ := database(t)
+	old, next := keys.NewSecret(), keys.NewSecret()
+	now := start
+	ring := func(secrets ...string) *keys.Ring {
+		secret, err := keys.ParseSecrets(secrets[0], secrets[1:]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, err := keys.Open(t.Context(), keys.Config{Store: store, Secret: secret, Rotate: rotate, KeepFor: keepFor, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ring
+	}
+	first := ring(old)
+	subject := first.Subject("app.example.com", "ada")
+	for _, other := range []string{first.Subject("other.example.com", "ada"), first.Subject("app.example.com", "bob"), first.Subject("app.example.coma", "da")} {
+		if other == subject {
+			t.Errorf("two subjects are one")
+		}
+	}
+	if again := ring(old).Subject("app.example.com", "ada"); again != subject {
+		t.Error("another replica says another")
+	}
+	for range 8 { // a few years
+		now = now.Add(rotate - day)
+		maintain(t, first)
+	}
+	ring(next, old)
+	if again := ring(next).Subject("app.example.com", "ada"); again != subject {
+		t.Error("another secret says another")
+	}
+	body, _ := first.JWKS()
+	if bytes.Contains(body, []byte("pairwise")) || len(list(t, store, "pairwise", now)) > 0 {
+		t.Error("the key is shown")
 	}
 }

@@ -43,7 +43,7 @@ func (l *Login) showForm(w http.ResponseWriter, r *http.Request, query url.Value
 	if err != nil {
 		return err
 	}
-	page := templates.Login{Client: waiting.Client, Request: handle}
+	page := templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create}
 	if hint, err := ParseAddress(waiting.LoginHint); err == nil {
 		page.Email = hint.Delivery
 	}
@@ -57,7 +57,7 @@ func (l *Login) showForm(w http.ResponseWriter, r *http.Request, query url.Value
 	case login.User.ID == "":
 	case waiting.SelectAccount:
 		return l.render(w, r, http.StatusOK, templates.SelectAccount{Client: waiting.Client, Request: handle, Email: login.User.Email})
-	case page.Email == "":
+	case page.Email == "" && !waiting.Create:
 		page.Email = login.User.Email
 	}
 	return l.render(w, r, http.StatusOK, page)
@@ -102,7 +102,7 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	}
 	addr, err := ParseAddress(form.Get("email"))
 	if err != nil {
-		return l.invalidEmail(w, r, waiting.Client, handle, form.Get("email"))
+		return l.invalidEmail(w, r, templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create}, form.Get("email"))
 	}
 	browser := l.anyBrowser(w, r)
 	a, err := l.ask(r, storage.Attempt{
@@ -115,11 +115,11 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	return l.toWait(w, r, a, browser)
 }
 
-func (l *Login) invalidEmail(w http.ResponseWriter, r *http.Request, client templates.Client, handle, typed string) error {
-	if len(typed) > 320 {
-		typed = ""
+func (l *Login) invalidEmail(w http.ResponseWriter, r *http.Request, page templates.Login, typed string) error {
+	if page.Error = "invalid-email"; len(typed) <= 320 {
+		page.Email = typed
 	}
-	return l.render(w, r, http.StatusBadRequest, templates.Login{Client: client, Request: handle, Email: typed, Error: "invalid-email"})
+	return l.render(w, r, http.StatusBadRequest, page)
 }
 
 // ask starts an attempt for an address: one transaction, and the mail workers
@@ -232,7 +232,7 @@ func (l *Login) changeEmail(w http.ResponseWriter, r *http.Request, form url.Val
 	}
 	addr, err := ParseAddress(form.Get("email"))
 	if err != nil {
-		return l.invalidEmail(w, r, l.client(r, t.attempt), t.attempt.Request, form.Get("email"))
+		return l.invalidEmail(w, r, templates.Login{Client: l.client(r, t.attempt), Request: t.attempt.Request}, form.Get("email"))
 	}
 	if addr.Key == t.attempt.Key {
 		return l.resend(w, r, url.Values{"wait": {t.handle}})

@@ -33,6 +33,16 @@ func code(secret keys.Secret, attemptID string) string {
 	return fmt.Sprintf("%0*d", codeDigits, n%1_000_000)
 }
 
+// isCode says whether typed is the code of an attempt, shown under this secret
+// or a previous one.
+func isCode(secret keys.Secret, attemptID, typed string) bool {
+	right := 0
+	for s := range secret.Each() {
+		right |= subtle.ConstantTimeCompare([]byte(typed), []byte(code(s, attemptID)))
+	}
+	return right == 1
+}
+
 // readCode takes the spaces and dashes from a typed code; ok when digits
 // remain, as many as a code has.
 func readCode(typed string) (code string, ok bool) {
@@ -126,7 +136,7 @@ func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Value
 	if err != nil {
 		return fmt.Errorf("try code: %w", err)
 	}
-	right := subtle.ConstantTimeCompare([]byte(typed), []byte(code(l.cfg.Secret, a.ID))) == 1
+	right := isCode(l.cfg.Secret, a.ID, typed)
 	if right && a.ClosedAt.IsZero() {
 		login, err := l.complete(w, r, a, t.browser, true, now)
 		if errors.Is(err, storage.ErrNotFound) {

@@ -1,7 +1,6 @@
 package login
 
 import (
-	"crypto/hmac"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -43,8 +42,7 @@ func proven(secret keys.Secret, purpose string, size int, proof string, parts ..
 		return nil, false
 	}
 	value := raw[:size:size]
-	mac := secret.MAC(purpose, append([][]byte{value}, parts...)...)[:macSize]
-	return value, hmac.Equal(mac, raw[size:])
+	return value, secret.CheckMAC(purpose, raw[size:], append([][]byte{value}, parts...)...)
 }
 
 // linkToken is the TOKEN of a mailed link: the attempt's id and the proof that

@@ -65,6 +65,7 @@ type Waiting struct {
 	LoginHint     string
 	UILocales     string
 	SelectAccount bool      // the person is to choose the account, even with a session
+	Create        bool      // the person wants a new account (prompt=create)
 	FreshAfter    time.Time // a session whose AuthTime lies before is not enough; zero: any is
 	Home          string    // where a person starts with the application; "" when it has no such place
 }

@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"crypto/hmac"
 	"errors"
 	"fmt"
 	"net/http"
@@ -113,8 +112,10 @@ func (l *Login) isKnown(r *http.Request, key string) bool {
 	if browser == nil {
 		return false
 	}
-	proof := []byte(l.knownFor(key, browser))
-	return slices.ContainsFunc(l.knownProofs(r), func(shown string) bool { return hmac.Equal([]byte(shown), proof) })
+	return slices.ContainsFunc(l.knownProofs(r), func(shown string) bool {
+		mac, err := b64.DecodeString(shown)
+		return err == nil && len(mac) == macSize && l.cfg.Secret.CheckMAC("known", mac, []byte(key), browser)
+	})
 }
 
 func (l *Login) knownProofs(r *http.Request) []string {

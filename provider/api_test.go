@@ -15,6 +15,9 @@ var routes = map[string][]string{
 	"/authorize/resume":                 {"GET", "POST"},
 	"/logout":                           {"GET", "POST"},
 	"/par":                              {"POST", "OPTIONS"},
+	"/device":                           {"GET", "POST"},
+	"/device_authorization":             {"POST"},
+	"/check_session":                    {"GET"},
 	"/.well-known/webfinger":            {"GET", "OPTIONS"},
 	"/token":                            {"POST", "OPTIONS"},
 	"/revoke":                           {"POST", "OPTIONS"},
@@ -54,7 +57,7 @@ func TestMethods(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/keys", "/oauth/token", "/token/", "/device_authorization", "/end_session", "/healthz", "/ready"} {
+	for _, path := range []string{"/", "/keys", "/oauth/token", "/token/", "/end_session", "/healthz", "/ready"} {
 		rec := httptest.NewRecorder()
 		if w.handler.ServeHTTP(rec, newRequest("GET", path, nil)); rec.Code != http.StatusNotFound {
 			t.Errorf("%s: %d", path, rec.Code)
@@ -138,6 +141,9 @@ func TestRepeatedParametersOfClients(t *testing.T) {
 		w.send(newRequest("POST", "/token", form)).is(400, "invalid_request")
 	})
 	w.run("RFC 8707 §2: resource may be", func(t *testing.T) {
+		asked := w.authorization("web")
+		asked["resource"] = []string{"https://a.example", "https://b.example"}
+		code := b.send(b.request("GET", "/authorize", asked)).code()
 		form := params(w.exchange("web", code, "client_id", "web", "client_secret", secretOf("web"))...)
 		form["resource"] = []string{"https://a.example", "https://b.example"}
 		w.granted(w.send(newRequest("POST", "/token", form)))

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,26 +21,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	form, wasPushed, err := p.unpush(sent)
-	if err != nil {
-		return err
-	}
-	t, err := p.target(r.Context(), form)
-	if err != nil {
-		return err
-	}
-	p.cfg.Log(r.Context(), slog.String("client_id", t.client.ID))
-	now := p.cfg.Now()
-	q, refused := parseRequest(form, t, now)
-	if refused == nil && t.client.RequirePAR && !wasPushed { // RFC 9126 §6
-		refused = &Error{Code: invalidRequest, Description: "this client has to push its requests"}
-	}
-	if refused == nil && q.idTokenHint != "" {
-		refused = p.takeHint(&q, t.client)
-	}
-	if refused != nil {
+	q, t, err := p.read(r, sent)
+	if refused := (*Error)(nil); errors.As(err, &refused) && t.uri != "" {
 		p.fail(w, r, t, refused)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	login, err := p.session(w, r)
 	if err != nil {
@@ -58,6 +46,53 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return p.proceed(w, r, q, t, login)
+}
+
+// read reads an authorization request. With an error, the target is only there
+// when it is proven.
+func (p *Provider) read(r *http.Request, sent url.Values) (q request, t target, err error) {
+	form, pushedAs, err := p.unpush(sent)
+	if err != nil {
+		return q, t, err
+	}
+	client, err := p.namedClient(r.Context(), form)
+	if err != nil {
+		return q, t, err
+	}
+	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
+	if pushedAs != "" {
+		if used, err := p.cfg.Store.Used(r.Context(), pushedAs, p.cfg.Now()); err != nil || used {
+			return q, t, cmp.Or(err, error(errNotPushed))
+		}
+	} else {
+		unwrapped, refused := p.unwrap(r.Context(), client, form)
+		if refused != nil { // what stands beside the object still says where to answer, when that is proven
+			t, _ = targetOf(client, form)
+			return q, t, refused
+		}
+		form = unwrapped
+	}
+	if t, err = targetOf(client, form); err != nil {
+		return q, t, err
+	}
+	q, refused := p.check(form, t, p.cfg.Now())
+	if refused == nil && client.PAR() && pushedAs == "" { // RFC 9126 §6
+		refused = &Error{Code: invalidRequest, Description: "this client has to push its requests"}
+	}
+	if refused != nil {
+		return q, t, refused
+	}
+	q.Pushed = pushedAs
+	return q, t, nil
+}
+
+// check checks all of a request whose client and redirect URI are proven.
+func (p *Provider) check(form url.Values, t target, now time.Time) (request, *Error) {
+	q, refused := parseRequest(form, t, p.cfg.Resources, now)
+	if refused == nil && q.idTokenHint != "" {
+		refused = p.takeHint(&q, t.client)
+	}
+	return q, refused
 }
 
 // unavailable answers when something could not be consulted: with a page, or,
@@ -97,24 +132,30 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 // bytes: what servers and proxies take.
 const maxTurned = 6 << 10
 
-// target proves client and redirect URI; until then errors are pages.
-func (p *Provider) target(ctx context.Context, form url.Values) (target, error) {
-	for _, name := range []string{"client_id", "redirect_uri", "state", "response_mode", "response_type"} {
+// namedClient finds the client that a request names; until it and its redirect
+// URI are proven, errors are pages.
+func (p *Provider) namedClient(ctx context.Context, form url.Values) (storage.Client, error) {
+	id := form.Get("client_id")
+	switch {
+	case len(form["client_id"]) > 1:
+		return storage.Client{}, &Error{Code: invalidRequest, Description: "a parameter is repeated"}
+	case id == "":
+		return storage.Client{}, &Error{Code: invalidRequest, Description: "client_id is missing"}
+	}
+	client, err := p.clients.get(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Client{}, &Error{Code: invalidClient, Description: "the application is not registered here"}
+	}
+	return client, err
+}
+
+// targetOf proves the redirect URI; until then errors are pages.
+func targetOf(client storage.Client, form url.Values) (target, error) {
+	for _, name := range []string{"redirect_uri", "state", "response_mode", "response_type"} {
 		// state and response_mode shape the answer: repeated, there is no true one to answer with.
 		if len(form[name]) > 1 {
 			return target{}, &Error{Code: invalidRequest, Description: "a parameter is repeated"}
 		}
-	}
-	id := form.Get("client_id")
-	if id == "" {
-		return target{}, &Error{Code: invalidRequest, Description: "client_id is missing"}
-	}
-	client, err := p.clients.get(ctx, id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return target{}, &Error{Code: invalidClient, Description: "the application is not registered here"}
-	}
-	if err != nil {
-		return target{}, err
 	}
 	uri := form.Get("redirect_uri")
 	if uri == "" {
@@ -138,6 +179,9 @@ func (p *Provider) takeHint(q *request, c storage.Client) *Error {
 	if err != nil || hint.Audience != c.ID {
 		return &Error{Code: invalidRequest, Description: "id_token_hint is not an ID token for this client", Err: err}
 	}
+	if q.Subject != "" && q.Subject != hint.Subject {
+		return &Error{Code: invalidRequest, Description: "id_token_hint and claims name different people"}
+	}
 	q.Subject = hint.Subject
 	return nil
 }
@@ -157,9 +201,13 @@ func (p *Provider) session(w http.ResponseWriter, r *http.Request) (*storage.Log
 // proceed takes a proven request as far as it can go: to login, to consent, or
 // to the answer.
 func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t target, login *storage.Login) error {
+	if q.Device != "" {
+		return p.proceedDevice(w, r, q, t.client, login)
+	}
 	none := q.prompts("none")
+	other := login != nil && q.Subject != "" && q.Subject != p.subject(t.client, login.User) // than the request names
 	if login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter ||
-		none && q.Subject != "" && q.Subject != login.User.ID {
+		none && other {
 		if none {
 			p.fail(w, r, t, &Error{Code: loginRequired, Description: "the person has to sign in"})
 			return nil
@@ -167,7 +215,7 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 		return p.toLogin(w, r, q)
 	}
 	justProven := login.Session.AuthTime.UnixMicro() >= q.IssuedAt
-	if q.Subject != "" && q.Subject != login.User.ID {
+	if other {
 		if justProven || q.Chosen { // OIDC Core §3.1.2.1: another person than the hint names
 			p.fail(w, r, t, &Error{Code: loginRequired, Description: "somebody else than the id_token_hint names has signed in"})
 			return nil
@@ -192,12 +240,22 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 		}
 		return p.askConsent(w, r, q, t, *login)
 	}
-	code, err := p.newCode(q, *login)
-	if err != nil {
-		return err
+	if err := p.answerPushed(r, q); err != nil {
+		return p.unavailable(w, r, q, t, err)
 	}
-	p.cfg.Log(r.Context(), slog.String("user", login.User.ID), slog.String("outcome", "code"))
-	p.answer(w, r, t, url.Values{"code": {code}})
+	params, err := p.response(r, q, t, *login)
+	if errors.Is(err, storage.ErrNotFound) { // the session has ended this moment
+		p.fail(w, r, t, &Error{Code: loginRequired, Description: "the person has to sign in"})
+		return nil
+	}
+	if err != nil {
+		return p.unavailable(w, r, q, t, err)
+	}
+	p.cfg.Log(r.Context(), slog.String("user", login.User.ID), slog.String("outcome", q.ResponseType))
+	if hasScope(q.Scopes, "openid") {
+		p.addSessionState(w, r, params, t, *login)
+	}
+	p.answer(w, r, t, params)
 	return nil
 }
 
@@ -232,7 +290,7 @@ func (p *Provider) reopen(r *http.Request, handle string) (request, target, erro
 		return request{}, target{}, err
 	}
 	client, err := p.clients.get(r.Context(), q.ClientID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !matchRedirectURI(client, q.RedirectURI) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && q.Device == "" && !matchRedirectURI(client, q.RedirectURI) {
 		return request{}, target{}, &Error{Code: invalidClient, Description: "the application is no longer registered here"}
 	}
 	if err != nil {
@@ -286,6 +344,7 @@ type Waiting struct {
 	LoginHint     string
 	UILocales     string
 	SelectAccount bool      // the person is to choose the account
+	Create        bool      // the person wants a new account (prompt=create)
 	FreshAfter    time.Time // a login proven earlier is not enough (prompt=login, max_age); zero: any is
 	// Home is where a person starts with the application, for when the answer to
 	// this request was given already; "" when it has no such place.
@@ -307,8 +366,12 @@ func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting
 	}
 	waiting := Waiting{
 		Client: display(client), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
+		Create:        q.prompts("create"),
 		SelectAccount: q.prompts("select_account") && !q.prompts("login") && !q.Chosen,
 		Home:          home(client, q.RedirectURI, p.cfg.Issuer),
+	}
+	if q.Device != "" { // it is answered here
+		waiting.Home = ""
 	}
 	if q.FreshAfter != 0 {
 		waiting.FreshAfter = time.UnixMicro(q.FreshAfter)
@@ -362,9 +425,12 @@ func (p *Provider) Resume(w http.ResponseWriter, r *http.Request, handle string,
 // Deny answers the request of a handle with access_denied: the person gave up.
 func (p *Provider) Deny(w http.ResponseWriter, r *http.Request, handle string) {
 	p.page(func(w http.ResponseWriter, r *http.Request) error {
-		_, t, err := p.reopen(r, handle)
+		q, t, err := p.reopen(r, handle)
 		if err != nil {
 			return err
+		}
+		if q.Device != "" {
+			return p.denyDevice(w, r, q)
 		}
 		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person cancelled"})
 		return nil

@@ -45,7 +45,7 @@ func TestAuthorizeToLogin(t *testing.T) {
 
 	b.signIn("ada@example.com")
 	uri, got := b.resume(handle).callback()
-	if uri != "https://web.example.com/cb" || got.Get("state") != "the state" || got.Get("iss") != issuer || got.Get("code") == "" || len(got) != 3 {
+	if uri != "https://web.example.com/cb" || got.Get("state") != "the state" || got.Get("iss") != issuer || got.Get("code") == "" || got.Get("session_state") == "" || len(got) != 4 {
 		t.Errorf("answered %s with %v", uri, got)
 	}
 	a = b.post("/authorize", b.authorization("web"))
@@ -143,11 +143,11 @@ func TestErrorsAfterTheRedirectURIIsProven(t *testing.T) {
 		{"response_type empty", []string{"response_type", ""}, "invalid_request"},
 		{"response_type unknown", []string{"response_type", "none"}, "unsupported_response_type"},
 		{"response_type in another case", []string{"response_type", "CODE"}, "unsupported_response_type"},
-		{"OIDC Core §6.1: request", []string{"request", "eyJhbGciOiJub25lIn0.e30."}, "request_not_supported"},
-		{"OIDC Core §6.2: request_uri", []string{"request_uri", "https://web.example.com/request"}, "request_uri_not_supported"},
+		{"OIDC Core §6.1: request, unsigned", []string{"request", "eyJhbGciOiJub25lIn0.e30."}, "invalid_request_object"},
+		{"OIDC Core §6.2: request_uri, not registered", []string{"request_uri", "https://web.example.com/request"}, "invalid_request_uri"},
 		{"OIDC Core §7.2.1: registration", []string{"registration", "{}"}, "registration_not_supported"},
 		{"RFC 7636 §4.4.1: plain", []string{"code_challenge", challenge, "code_challenge_method", "plain"}, "invalid_request"},
-		{"prompt unknown", []string{"prompt", "create"}, "invalid_request"},
+		{"prompt unknown", []string{"prompt", "register"}, "invalid_request"},
 		{"prompt in another case", []string{"prompt", "Login"}, "invalid_request"},
 		{"OIDC Core §3.1.2.1: prompt none login", []string{"prompt", "none login"}, "invalid_request"},
 		{"OIDC Core §3.1.2.1: prompt consent none", []string{"prompt", "consent none"}, "invalid_request"},
@@ -204,7 +204,10 @@ func TestErrorsAfterTheRedirectURIIsProven(t *testing.T) {
 				if !strings.Contains(location, "#") || strings.Contains(location, "?") {
 					t.Errorf("%s, %s: went to %q", responseType, mode, location)
 				}
-				want := "unsupported_response_type"
+				want := "unauthorized_client"
+				if responseType == "token" {
+					want = "unsupported_response_type"
+				}
 				if mode == "query" { // OAuth 2.0 Multiple Response Types §5
 					want = "invalid_request"
 				}
@@ -352,7 +355,7 @@ func TestResponseModes(t *testing.T) {
 		a := b.authorize("web", "response_mode", "form_post", "redirect_uri", withQuery)
 		a.isPage(200, "form-post", "")
 		f := a.forms["form-post"]
-		if f.method != "post" || f.action != withQuery || len(f.fields) != 3 || f.fields.Get("state") != "the state" || f.fields.Get("iss") != issuer {
+		if f.method != "post" || f.action != withQuery || len(f.fields) != 4 || f.fields.Get("session_state") == "" || f.fields.Get("state") != "the state" || f.fields.Get("iss") != issuer {
 			t.Errorf("%s to %q with %v", f.method, f.action, f.fields)
 		}
 		w.granted(w.redeem("web", a.code(), "redirect_uri", withQuery))
@@ -564,7 +567,7 @@ func TestIDTokenHint(t *testing.T) {
 		ada.authorize("web", "id_token_hint", ada.tokens("web").access).isError("invalid_request")
 	})
 	w.run("another issuer's", func(t *testing.T) {
-		token := w.signed("RS256", keys.TypeJWT, idClaims{Issuer: "https://evil.example", Subject: ada.login().User.ID, Audience: "web"})
+		token := w.signed("RS256", keys.TypeJWT, idClaims{Issuer: "https://evil.example", AuthTime: 1, Subject: ada.login().User.ID, Audience: "web"})
 		ada.authorize("web", "id_token_hint", token).isError("invalid_request")
 	})
 	for name, forged := range w.forgeries(hint) {
@@ -881,7 +884,7 @@ func FuzzParseRequest(f *testing.F) {
 		form.Set("state", state)
 		mode, _ := responseMode(form)
 		tg := target{client: c, uri: c.RedirectURIs[0], mode: mode, state: state}
-		q, refused := parseRequest(form, tg, now)
+		q, refused := parseRequest(form, tg, nil, now)
 		if refused != nil {
 			if refused.Code == "" || refused.Description == "" || refused.Err != nil {
 				t.Errorf("refused with %#v", refused)
@@ -889,13 +892,13 @@ func FuzzParseRequest(f *testing.F) {
 			checkDescription(t, refused.Description)
 			return
 		}
-		if q.ClientID != c.ID || q.RedirectURI != tg.uri || q.Mode != mode || string(q.State) != state || string(q.Nonce) != form.Get("nonce") || q.ResponseType != "code" {
+		if q.ClientID != c.ID || q.RedirectURI != tg.uri || q.Mode != mode || string(q.State) != state || string(q.Nonce) != form.Get("nonce") || q.ResponseType != canonicalType(form.Get("response_type")) {
 			t.Errorf("%+v says other things than %v", q, form)
 		}
 		if q.Challenge != "" && !isChallenge(q.Challenge) || q.Challenge == "" && c.PKCE() {
 			t.Errorf("challenge %q", q.Challenge)
 		}
-		if len(q.Scopes) > len(supportedScopes) || len(q.Prompt) > 4 || q.prompts("none") && len(q.Prompt) > 1 {
+		if len(q.Scopes) > len(supportedScopes) || len(q.Prompt) > len(promptValues) || q.prompts("none") && len(q.Prompt) > 1 {
 			t.Errorf("scopes %q, prompt %q", q.Scopes, q.Prompt)
 		}
 		if q.FreshAfter > now.UnixMicro() || q.prompts("login") && q.FreshAfter != now.UnixMicro() {

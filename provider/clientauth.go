@@ -1,65 +1,91 @@
 package provider
 
 import (
-	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
-	"net/http"
-	"net/url"
-
-	"github.com/zitadel/oidc/v3/pkg/op"
+	"strings"
 
 	"github.com/sealpost/sealpost/storage"
 )
 
-var errClient = &Error{Code: invalidClient, Description: "client authentication failed"}
-
-// credentialsPresent refuses a request that does not even try to say which
-// client it comes from, or tries in a way that is not ours (RFC 6749 §5.2).
-func credentialsPresent(r *http.Request) *Error {
-	id, _, basic := r.BasicAuth()
-	header := r.Header.Get("Authorization")
-	switch {
-	case header != "" && !basic, len(r.Header.Values("Authorization")) > 1:
-		return errClient.because(errors.New("malformed Authorization header"))
-	case basic && r.PostForm.Get("client_secret") != "":
-		return &Error{Code: invalidRequest, Description: "client authentication must use one method"} // RFC 6749 §2.3
-	case basic && id == "", !basic && r.PostForm.Get("client_id") == "":
-		return errClient.because(errors.New("no client named"))
-	}
-	return nil
+// authMethod is one way in which a client proves itself (OIDC Core §9, RFC 6749
+// §2.3).
+type authMethod struct {
+	name string // its registered token_endpoint_auth_method
+	// claims says whether the call uses this method, and as which client.
+	claims func(c *call) (clientID string, used bool, err error)
+	// prove fails unless the call is the client's.
+	prove func(p *Provider, c *call, client storage.Client) error
 }
 
-// authenticate proves the client by client_secret_basic, client_secret_post or
-// none (RFC 6749 §2.3.1, OIDC Core §9). A confidential client may use either
-// way of sending its secret, whichever it registered: many libraries choose by
-// themselves.
-func (p *Provider) authenticate(ctx context.Context, cc op.ClientCredentials, form url.Values) (storage.Client, error) {
-	if cc.ClientAssertion != "" || cc.ClientAssertionType != "" {
-		return storage.Client{}, errClient.because(errors.New("client assertions are not supported"))
+// authMethods are all of them. A new one is a file of its own and a line here.
+var authMethods = []authMethod{clientSecretBasic, clientSecretPost, privateKeyJWT, noAuthentication}
+
+var errClient = &Error{Code: invalidClient, Description: "client authentication failed"}
+
+// authenticate proves the client of a call: by one method, the registered one.
+func (p *Provider) authenticate(c *call) (storage.Client, error) {
+	method, id, err := methodOf(c)
+	if err != nil {
+		return storage.Client{}, err
 	}
-	if named := form.Get("client_id"); named != "" && named != cc.ClientID {
+	if named := c.form.Get("client_id"); named != "" && named != id {
 		return storage.Client{}, errClient.because(errors.New("client_id is not the authenticated client's"))
 	}
-	c, err := p.clients.get(ctx, cc.ClientID)
+	client, err := p.clients.get(c.Context(), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Client{}, errClient.because(err)
 	}
 	if err != nil {
 		return storage.Client{}, err
 	}
-	if c.Public() {
-		if cc.ClientSecret != "" {
-			return storage.Client{}, errClient.because(errors.New("a public client sent a secret"))
+	if !mayProve(client, method.name) {
+		return storage.Client{}, errClient.because(errors.New("the client is registered for " + client.TokenEndpointAuthMethod + ", and used " + method.name))
+	}
+	if err := method.prove(p, c, client); err != nil {
+		return storage.Client{}, err
+	}
+	return client, nil
+}
+
+// methodOf finds the one method that a call uses (RFC 6749 §2.3).
+func methodOf(c *call) (authMethod, string, error) {
+	var found authMethod
+	var client string
+	for _, m := range authMethods {
+		id, used, err := m.claims(c)
+		switch {
+		case err != nil:
+			return authMethod{}, "", err
+		case used && found.name != "" && m.name != noAuthentication.name:
+			return authMethod{}, "", &Error{Code: invalidRequest, Description: "client authentication must use one method"}
+		case used && found.name == "":
+			found, client = m, id
 		}
-		return c, nil
 	}
-	sum := sha256.Sum256([]byte(cc.ClientSecret))
-	want, err := hex.DecodeString(c.SecretSHA256)
-	if err != nil || cc.ClientSecret == "" || subtle.ConstantTimeCompare(sum[:], want) != 1 {
-		return storage.Client{}, errClient.because(errors.New("wrong secret"))
+	if found.name == "" || client == "" {
+		return authMethod{}, "", errClient.because(errors.New("no client named"))
 	}
-	return c, nil
+	return found, client, nil
+}
+
+// mayProve says whether the client may use a method. Whoever has a secret may
+// send it either way, whichever it registered: many libraries choose by
+// themselves.
+func mayProve(c storage.Client, method string) bool {
+	const secret = "client_secret_"
+	return c.TokenEndpointAuthMethod == method ||
+		strings.HasPrefix(c.TokenEndpointAuthMethod, secret) && strings.HasPrefix(method, secret)
+}
+
+// noAuthentication is that of public clients, which name themselves alone (RFC
+// 6749 §3.2.1), some by HTTP Basic with nothing for a secret.
+var noAuthentication = authMethod{
+	name: "none",
+	claims: func(c *call) (string, bool, error) {
+		if id := c.form.Get("client_id"); id != "" {
+			return id, true, nil
+		}
+		return basicName(c)
+	},
+	prove: func(*Provider, *call, storage.Client) error { return nil },
 }

@@ -17,15 +17,21 @@ const clientCacheTTL = 5 * time.Second
 // maxCachedClients bounds the memory of the cache.
 const maxCachedClients = 10_000
 
-// clients finds clients: those of the settings file first, then those of the
-// database, which are remembered for clientCacheTTL.
+// clients finds clients: those of the settings file first, then those whose id
+// is the address of a document, then those of the database. What is not of the
+// file is remembered for clientCacheTTL.
 type clients struct {
 	fixed map[string]storage.Client
 	store Store
 	now   func() time.Time
+	// documents says whether an id is the address of a metadata document, and
+	// document reads it.
+	documents func(id string) bool
+	document  func(ctx context.Context, id string) (storage.Client, error)
 
-	mu    sync.Mutex
-	known map[string]cachedClient
+	mu      sync.Mutex
+	known   map[string]cachedClient
+	changes int // how often forget was called
 }
 
 type cachedClient struct {
@@ -35,6 +41,7 @@ type cachedClient struct {
 
 func newClients(fixed []storage.Client, store Store, now func() time.Time) *clients {
 	c := &clients{fixed: make(map[string]storage.Client, len(fixed)), store: store, now: now, known: map[string]cachedClient{}}
+	c.documents = func(string) bool { return false }
 	for _, client := range fixed {
 		c.fixed[client.ID] = client.WithDefaults()
 	}
@@ -53,11 +60,16 @@ func (c *clients) get(ctx context.Context, id string) (storage.Client, error) {
 	now := c.now()
 	c.mu.Lock()
 	hit, ok := c.known[id]
+	changes := c.changes
 	c.mu.Unlock()
 	if ok && now.Before(hit.until) {
 		return hit.client, nil
 	}
-	client, err := c.store.Client(ctx, id)
+	read := c.store.Client
+	if c.documents(id) {
+		read = c.document
+	}
+	client, err := read(ctx, id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -66,10 +78,20 @@ func (c *clients) get(ctx context.Context, id string) (storage.Client, error) {
 		}
 		return storage.Client{}, err
 	}
+	client = client.WithDefaults()
 	if len(c.known) >= maxCachedClients {
 		clear(c.known)
 	}
-	client = client.WithDefaults()
-	c.known[id] = cachedClient{client: client, until: now.Add(clientCacheTTL)}
+	if changes == c.changes { // else what was read may be of before
+		c.known[id] = cachedClient{client: client, until: now.Add(clientCacheTTL)}
+	}
 	return client, nil
+}
+
+// forget makes a change of a client count here at once.
+func (c *clients) forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	delete(c.known, id)
 }

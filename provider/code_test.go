@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -380,7 +381,11 @@ func FuzzCode(f *testing.F) {
 		}
 		u := &usage{}
 		ctx := context.WithValue(context.Background(), usageKey{}, u)
-		got, err := w.provider.redeem(ctx, w.client("web"), params("code", code, "redirect_uri", "https://web.example.com/cb"))
+		r := newRequest("POST", "/token", nil).WithContext(ctx)
+		got, err := w.provider.redeem(tokenRequest{
+			call:   &call{Request: r, form: params("code", code, "redirect_uri", "https://web.example.com/cb"), header: http.Header{}},
+			client: w.client("web"),
+		})
 		e := publicError(err)
 		if got != nil || err == nil {
 			t.Fatalf("redeemed %q", code)
@@ -393,7 +398,7 @@ func FuzzCode(f *testing.F) {
 			t.Errorf("refused with %v, wrote %v", err, u.writes)
 		}
 		rec := httptest.NewRecorder()
-		w.provider.writeAPI(rec, newRequest("POST", "/token", nil), &apiWriter{ResponseWriter: rec}, e)
+		w.provider.writeError(rec, r, e, func(http.Header, *http.Request, *Error) {})
 		if rec.Code != 400 && rec.Code != 503 {
 			t.Errorf("status %d", rec.Code)
 		}

@@ -2,8 +2,6 @@ package provider
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -32,7 +30,32 @@ func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(q.Scopes, func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
+	return slices.ContainsFunc(q.wants(), func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
+}
+
+// resourcePrefix marks a resource among what was allowed (RFC 8707): no scope
+// has a colon and a blank in it.
+const resourcePrefix = "resource: "
+
+// wants is all that a person is asked to allow: what is shown, and resources.
+func (q *request) wants() []string {
+	list := q.shown()
+	for _, r := range q.Resources {
+		list = append(list, resourcePrefix+r)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// shown are the scopes, and those in whose words the claims parameter asks.
+func (q *request) shown() []string {
+	list := slices.Clone(q.Scopes)
+	for _, s := range scopesOfClaims(readClaimsRequest(q.Claims).names()) {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // askConsent shows what the client wants. The form proves by a MAC that it was
@@ -44,13 +67,9 @@ func (p *Provider) askConsent(w http.ResponseWriter, r *http.Request, q request,
 		return err
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Consent{
-		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: q.Scopes, Token: p.consentToken(handle, login),
+		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: q.shown(), Resources: q.Resources, Token: p.formToken("consent", handle, login),
 	})
 	return nil
-}
-
-func (p *Provider) consentToken(handle string, login storage.Login) string {
-	return base64.RawURLEncoding.EncodeToString(p.cfg.Secret.MAC("consent", []byte(handle), []byte(login.Session.ID)))
 }
 
 // resumePost is POST /authorize/resume: the answer to the consent page.
@@ -62,14 +81,14 @@ func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
 	if login == nil {
 		return p.toLogin(w, r, q)
 	}
-	if subtle.ConstantTimeCompare([]byte(form.Get("token")), []byte(p.consentToken(form.Get("request"), *login))) != 1 {
+	if !p.checkFormToken(form.Get("token"), "consent", form.Get("request"), *login) {
 		return &Error{Code: invalidRequest, Description: "this page is out of date; go back to the application and start again"}
 	}
 	if form.Get("consent") != "allow" {
 		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person did not allow this"})
 		return nil
 	}
-	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: q.Scopes, At: p.cfg.Now()})
+	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: q.wants(), At: p.cfg.Now()})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 
 	"github.com/sealpost/sealpost/keys"
@@ -21,46 +22,29 @@ type metadata struct {
 	IssParameter          bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"`          // RFC 9126 §5
 	RequirePAR            bool     `json:"require_pushed_authorization_requests"`
+	DPoPAlgorithms        []string `json:"dpop_signing_alg_values_supported"` // RFC 9449 §5.1
+
+	FrontchannelLogout        bool `json:"frontchannel_logout_supported"` // OIDC Front-Channel Logout §3
+	FrontchannelLogoutSession bool `json:"frontchannel_logout_session_supported"`
+	BackchannelLogout         bool `json:"backchannel_logout_supported"` // OIDC Back-Channel Logout §2
+	BackchannelLogoutSession  bool `json:"backchannel_logout_session_supported"`
 }
 
-func newMetadata(issuer string) (document, error) {
-	algorithms := make([]string, len(keys.Algorithms))
-	for i, alg := range keys.Algorithms {
-		algorithms[i] = string(alg)
-	}
-	secret := []oidc.AuthMethod{oidc.AuthMethodBasic, oidc.AuthMethodPost}
+func newMetadata(cfg Config) (document, error) {
 	m := metadata{
-		DiscoveryConfiguration: oidc.DiscoveryConfiguration{
-			Issuer:                issuer,
-			AuthorizationEndpoint: issuer + pathAuthorize,
-			TokenEndpoint:         issuer + pathToken,
-			UserinfoEndpoint:      issuer + pathUserinfo,
-			IntrospectionEndpoint: issuer + pathIntrospect,
-			RevocationEndpoint:    issuer + pathRevoke,
-			EndSessionEndpoint:    issuer + pathLogout,
-			JwksURI:               issuer + pathJWKS,
-
-			ScopesSupported:                           supportedScopes,
-			ResponseTypesSupported:                    []string{"code"},
-			ResponseModesSupported:                    []string{"query", "fragment", "form_post"},
-			GrantTypesSupported:                       []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken},
-			ACRValuesSupported:                        []string{acrMail},
-			SubjectTypesSupported:                     []string{"public"},
-			IDTokenSigningAlgValuesSupported:          algorithms,
-			TokenEndpointAuthMethodsSupported:         append(slices.Clone(secret), oidc.AuthMethodNone),
-			RevocationEndpointAuthMethodsSupported:    append(slices.Clone(secret), oidc.AuthMethodNone),
-			IntrospectionEndpointAuthMethodsSupported: secret,
-			ClaimsSupported:                           claimsSupported,
-			ClaimTypesSupported:                       []string{"normal"},
-			DisplayValuesSupported:                    []oidc.Display{oidc.DisplayPage},
-			CodeChallengeMethodsSupported:             []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
-			RequestParameterSupported:                 false,
-			RequestURIParameterSupported:              false,
-		},
-		PromptValuesSupported: []string{"none", "login", "consent", "select_account"},
-		IssParameter:          true,
-		PAREndpoint:           issuer + pathPAR,
+		DiscoveryConfiguration: endpoints(cfg.Issuer),
+		PromptValuesSupported:  promptValues,
+		IssParameter:           true,
+		PAREndpoint:            cfg.Issuer + pathPAR,
+		DPoPAlgorithms:         algorithmNames(dpopAlgorithms),
+		FrontchannelLogout:     true, FrontchannelLogoutSession: true,
+		BackchannelLogout: true, BackchannelLogoutSession: true,
 	}
+	describe(&m.DiscoveryConfiguration)
+	if cfg.registers() {
+		m.RegistrationEndpoint = cfg.Issuer + pathRegister
+	}
+	m.ClientIDMetadataDocumentSupported = cfg.ClientDocuments
 	body, err := json.Marshal(m)
 	if err != nil {
 		return document{}, fmt.Errorf("encode metadata: %w", err)
@@ -68,8 +52,63 @@ func newMetadata(issuer string) (document, error) {
 	return document{body: body, etag: `"` + keys.Hash(body) + `"`, contentType: "application/json"}, nil
 }
 
+// endpoints are where everything is.
+func endpoints(issuer string) oidc.DiscoveryConfiguration {
+	return oidc.DiscoveryConfiguration{
+		Issuer:                      issuer,
+		AuthorizationEndpoint:       issuer + pathAuthorize,
+		TokenEndpoint:               issuer + pathToken,
+		UserinfoEndpoint:            issuer + pathUserinfo,
+		IntrospectionEndpoint:       issuer + pathIntrospect,
+		RevocationEndpoint:          issuer + pathRevoke,
+		DeviceAuthorizationEndpoint: issuer + pathDevice,
+		EndSessionEndpoint:          issuer + pathLogout,
+		CheckSessionIframe:          issuer + pathCheck,
+		JwksURI:                     issuer + pathJWKS,
+	}
+}
+
+// describe says what is supported, as the registries of this package have it.
+func describe(d *oidc.DiscoveryConfiguration) {
+	signing, assertions := algorithmNames(keys.Algorithms), algorithmNames(clientAlgorithms)
+	methods := listOf(authMethods, func(m authMethod) oidc.AuthMethod { return oidc.AuthMethod(m.name) })
+	confidential := slices.DeleteFunc(slices.Clone(methods), func(m oidc.AuthMethod) bool { return m == oidc.AuthMethodNone })
+
+	d.ScopesSupported = supportedScopes
+	d.ResponseTypesSupported = responseTypes
+	d.ResponseModesSupported = []string{"query", "fragment", "form_post"}
+	d.GrantTypesSupported = append(listOf(grantTypes, func(g grantType) oidc.GrantType { return oidc.GrantType(g.name) }), oidc.GrantTypeImplicit)
+	d.ACRValuesSupported = []string{acrMail}
+	d.SubjectTypesSupported = []string{"public", "pairwise"}
+	d.IDTokenSigningAlgValuesSupported = signing
+	d.UserinfoSigningAlgValuesSupported = signing
+	d.RequestObjectSigningAlgValuesSupported = assertions
+	d.TokenEndpointAuthMethodsSupported, d.TokenEndpointAuthSigningAlgValuesSupported = methods, assertions
+	d.RevocationEndpointAuthMethodsSupported, d.RevocationEndpointAuthSigningAlgValuesSupported = methods, assertions
+	d.IntrospectionEndpointAuthMethodsSupported, d.IntrospectionEndpointAuthSigningAlgValuesSupported = confidential, assertions
+	d.ClaimsSupported = claimsSupported
+	d.ClaimTypesSupported = []string{"normal"}
+	d.ClaimsParameterSupported = true
+	d.DisplayValuesSupported = []oidc.Display{oidc.DisplayPage}
+	d.CodeChallengeMethodsSupported = []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256}
+	d.RequestParameterSupported, d.RequestURIParameterSupported, d.RequireRequestURIRegistration = true, true, true
+}
+
+// listOf gives something of each member of a list.
+func listOf[T any, N any](list []T, name func(T) N) []N {
+	out := make([]N, len(list))
+	for i, item := range list {
+		out[i] = name(item)
+	}
+	return out
+}
+
+func algorithmNames(list []jose.SignatureAlgorithm) []string {
+	return listOf(list, func(a jose.SignatureAlgorithm) string { return string(a) })
+}
+
 var claimsSupported = []string{
-	"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
+	"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash", "c_hash",
 	"email", "email_verified", "preferred_username", "name", "locale", "updated_at", "groups",
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 func (w *world) document(path string, pairs ...string) answer {
@@ -32,33 +34,48 @@ func TestMetadata(t *testing.T) {
 	}
 	list := func(values ...any) []any { return values }
 	want := map[string]any{
-		"issuer":                                         issuer,
-		"authorization_endpoint":                         issuer + "/authorize",
-		"token_endpoint":                                 issuer + "/token",
-		"userinfo_endpoint":                              issuer + "/userinfo",
-		"jwks_uri":                                       issuer + "/jwks",
-		"introspection_endpoint":                         issuer + "/introspect",
-		"revocation_endpoint":                            issuer + "/revoke",
-		"end_session_endpoint":                           issuer + "/logout",
-		"scopes_supported":                               list("openid", "email", "profile", "groups", "offline_access"),
-		"response_types_supported":                       list("code"),
-		"response_modes_supported":                       list("query", "fragment", "form_post"),
-		"grant_types_supported":                          list("authorization_code", "refresh_token"),
-		"acr_values_supported":                           list(acrMail),
-		"subject_types_supported":                        list("public"),
-		"id_token_signing_alg_values_supported":          list("RS256", "ES256"),
-		"token_endpoint_auth_methods_supported":          list("client_secret_basic", "client_secret_post", "none"),
-		"revocation_endpoint_auth_methods_supported":     list("client_secret_basic", "client_secret_post", "none"),
-		"introspection_endpoint_auth_methods_supported":  list("client_secret_basic", "client_secret_post"),
-		"claims_supported":                               list("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash", "email", "email_verified", "preferred_username", "name", "locale", "updated_at", "groups"),
-		"claim_types_supported":                          list("normal"),
-		"display_values_supported":                       list("page"),
-		"code_challenge_methods_supported":               list("S256"),
-		"prompt_values_supported":                        list("none", "login", "consent", "select_account"),
-		"request_uri_parameter_supported":                false, // the default is true
-		"authorization_response_iss_parameter_supported": true,
-		"pushed_authorization_request_endpoint":          issuer + "/par",
-		"require_pushed_authorization_requests":          false,
+		"issuer":                                                   issuer,
+		"authorization_endpoint":                                   issuer + "/authorize",
+		"token_endpoint":                                           issuer + "/token",
+		"userinfo_endpoint":                                        issuer + "/userinfo",
+		"jwks_uri":                                                 issuer + "/jwks",
+		"introspection_endpoint":                                   issuer + "/introspect",
+		"revocation_endpoint":                                      issuer + "/revoke",
+		"end_session_endpoint":                                     issuer + "/logout",
+		"scopes_supported":                                         list("openid", "email", "profile", "groups", "offline_access"),
+		"device_authorization_endpoint":                            issuer + "/device_authorization",
+		"check_session_iframe":                                     issuer + "/check_session",
+		"response_types_supported":                                 list("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"),
+		"response_modes_supported":                                 list("query", "fragment", "form_post"),
+		"grant_types_supported":                                    list("authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code", "implicit"),
+		"acr_values_supported":                                     list(acrMail),
+		"subject_types_supported":                                  list("public", "pairwise"),
+		"id_token_signing_alg_values_supported":                    list("RS256", "ES256", "PS256", "EdDSA"),
+		"userinfo_signing_alg_values_supported":                    list("RS256", "ES256", "PS256", "EdDSA"),
+		"request_object_signing_alg_values_supported":              list("RS256", "PS256", "ES256", "EdDSA"),
+		"token_endpoint_auth_signing_alg_values_supported":         list("RS256", "PS256", "ES256", "EdDSA"),
+		"revocation_endpoint_auth_signing_alg_values_supported":    list("RS256", "PS256", "ES256", "EdDSA"),
+		"introspection_endpoint_auth_signing_alg_values_supported": list("RS256", "PS256", "ES256", "EdDSA"),
+		"dpop_signing_alg_values_supported":                        list("ES256", "PS256", "EdDSA"),
+		"token_endpoint_auth_methods_supported":                    list("client_secret_basic", "client_secret_post", "private_key_jwt", "none"),
+		"revocation_endpoint_auth_methods_supported":               list("client_secret_basic", "client_secret_post", "private_key_jwt", "none"),
+		"introspection_endpoint_auth_methods_supported":            list("client_secret_basic", "client_secret_post", "private_key_jwt"),
+		"claims_supported":                                         list("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash", "c_hash", "email", "email_verified", "preferred_username", "name", "locale", "updated_at", "groups"),
+		"claim_types_supported":                                    list("normal"),
+		"display_values_supported":                                 list("page"),
+		"code_challenge_methods_supported":                         list("S256"),
+		"prompt_values_supported":                                  list("none", "login", "consent", "select_account", "create"),
+		"request_parameter_supported":                              true,
+		"request_uri_parameter_supported":                          true,
+		"require_request_uri_registration":                         true,
+		"claims_parameter_supported":                               true,
+		"frontchannel_logout_supported":                            true,
+		"frontchannel_logout_session_supported":                    true,
+		"backchannel_logout_supported":                             true,
+		"backchannel_logout_session_supported":                     true,
+		"authorization_response_iss_parameter_supported":           true,
+		"pushed_authorization_request_endpoint":                    issuer + "/par",
+		"require_pushed_authorization_requests":                    false,
 	}
 	for name, value := range want {
 		got, err := json.Marshal(a.json[name])
@@ -116,14 +133,24 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 		}
 	})
 	each("response_types_supported", func(t *testing.T, responseType string) {
-		b.authorize("web", "response_type", responseType).code()
+		if _, got := b.authorize("front", "response_type", responseType).callback(); got.Has("error") {
+			t.Errorf("answer %v", got)
+		}
 	})
 	each("response_modes_supported", func(t *testing.T, mode string) {
 		b.authorize("web", "response_mode", mode).code()
 	})
 	each("grant_types_supported", func(t *testing.T, grant string) {
-		form := params("grant_type", grant, "code", "x", "redirect_uri", "x", "refresh_token", "x", "client_id", "cli")
-		w.send(newRequest("POST", "/token", form)).is(400, "invalid_grant") // and not unsupported_grant_type
+		if grant == "implicit" { // no grant of the token endpoint: see response_types_supported
+			return
+		}
+		c := w.client("machine")
+		c.GrantTypes = []string{grant}
+		w.provider.clients.fixed["machine"] = c
+		a := w.api("/token", "machine", "grant_type", grant, "code", "x", "redirect_uri", "x", "refresh_token", "x", "device_code", "x")
+		if a.status != 200 && a.json["error"] != "invalid_grant" { // above all not unsupported_grant_type
+			t.Errorf("%s", a)
+		}
 	})
 	each("acr_values_supported", func(t *testing.T, acr string) {
 		if g := b.tokens("web", "acr_values", acr); g.claims["acr"] != acr {
@@ -131,8 +158,9 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 		}
 	})
 	each("subject_types_supported", func(t *testing.T, kind string) {
-		if kind != "public" || b.tokens("other").claims["sub"] != all.claims["sub"] {
-			t.Errorf("two clients see two subjects")
+		client := map[string]string{"public": "other", "pairwise": "pair"}[kind]
+		if same := b.tokens(client).claims["sub"] == all.claims["sub"]; same != (kind == "public") {
+			t.Errorf("two clients see one subject: %v", same)
 		}
 	})
 	each("id_token_signing_alg_values_supported", func(t *testing.T, alg string) {
@@ -151,7 +179,8 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 		"client_secret_post": func(*http.Request) string {
 			return params("client_id", "web", "client_secret", secretOf("web")).Encode()
 		},
-		"none": func(*http.Request) string { return "client_id=cli" },
+		"private_key_jwt": func(*http.Request) string { return w.asserted(url.Values{}, "jwt").Encode() },
+		"none":            func(*http.Request) string { return "client_id=cli" },
 	}
 	for name, path := range map[string]string{"token": "/token", "revocation": "/revoke", "introspection": "/introspect"} {
 		each(name+"_endpoint_auth_methods_supported", func(t *testing.T, method string) {
@@ -167,6 +196,9 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 		})
 	}
 	each("claims_supported", func(t *testing.T, claim string) {
+		if claim == "c_hash" { // beside a code alone
+			return
+		}
 		if all.claims[claim] == nil {
 			t.Errorf("an ID token with every scope has none: %v", names(all.claims))
 		}
@@ -196,12 +228,31 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 			t.Errorf("claims of type %s", kind)
 		}
 	})
-	// Defaults of what is not said: request objects and the claims parameter
-	// are not supported; request_uri would be.
-	b.authorize("web", "request", "x").isError("request_not_supported")
-	b.authorize("web", "request_uri", "https://web.example.com/r").isError("request_uri_not_supported")
-	if g := b.tokens("thin", "claims", `{"id_token":{"email":null}}`); g.claims["email"] != nil {
-		t.Error("the claims parameter has an effect")
+	for _, what := range []string{"userinfo", "request_object", "token_endpoint_auth", "revocation_endpoint_auth", "introspection_endpoint_auth", "dpop"} {
+		each(what+"_signing_alg_values_supported", func(t *testing.T, alg string) {
+			by := signerOf("jwt", jose.SignatureAlgorithm(alg))
+			switch what {
+			case "userinfo":
+				c := w.client("signed")
+				c.UserinfoSigningAlg = alg
+				w.provider.clients.fixed["signed"] = c
+				a := w.userinfo(b.tokens("signed").access)
+				if header, claims := w.proven(a.body); header.Algorithm != alg || claims["aud"] != "signed" || claims["iss"] != issuer || a.header.Get("Content-Type") != "application/jwt" {
+					t.Errorf("%v %v", header, claims)
+				}
+			case "request_object":
+				b.get("/authorize", "client_id", "jwt", "request", by.sign(t, w.object("jwt"), nil)).code()
+			case "dpop":
+				if g := w.granted(w.send(w.bound(newRequest("POST", "/token", params(w.exchange("spa", b.code("spa"), "client_id", "spa")...)), by, ""))); g.json["token_type"] != "DPoP" {
+					t.Errorf("%v", g.json)
+				}
+			default:
+				path := map[string]string{"token_endpoint_auth": "/token", "revocation_endpoint_auth": "/revoke", "introspection_endpoint_auth": "/introspect"}[what]
+				if a := w.send(newRequest("POST", path, w.assertedBy(params("grant_type", "refresh_token", "refresh_token", "x", "token", "x"), by, w.assertion("jwt")))); a.status == 401 {
+					t.Errorf("%s", a)
+				}
+			}
+		})
 	}
 }
 
@@ -254,6 +305,7 @@ func TestJWKS(t *testing.T) {
 	members := map[string][]string{
 		"RSA": {"alg", "e", "kid", "kty", "n", "use"},
 		"EC":  {"alg", "crv", "kid", "kty", "use", "x", "y"},
+		"OKP": {"alg", "crv", "kid", "kty", "use", "x"},
 	}
 	for _, k := range set.Keys {
 		kid, _ := k["kid"].(string)
@@ -274,7 +326,7 @@ func TestJWKS(t *testing.T) {
 			t.Errorf("RFC 7518 §3.3: a modulus of %d characters", len(k["n"].(string)))
 		}
 	}
-	if len(set.Keys) != 2 || algs["RS256"] != 1 || algs["ES256"] != 1 {
+	if len(set.Keys) != 4 || algs["RS256"] != 1 || algs["ES256"] != 1 || algs["PS256"] != 1 || algs["EdDSA"] != 1 {
 		t.Errorf("keys for %v", algs)
 	}
 }

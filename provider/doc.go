@@ -5,7 +5,7 @@
 //
 //   - Until the client and its redirect URI are proven, an error is a page and
 //     never a redirect (RFC 9700 §4.11).
-//   - GET and POST /authorize write nothing to the database. The checked
+//   - GET and POST /authorize write nothing to the database before they answer. The checked
 //     request travels sealed, expiring, and bound to the browser that sent it.
 //   - An authorization code is sealed, lives for a minute, and is redeemed
 //     once: its use is the insertion of its grant. A second use revokes what
@@ -17,7 +17,6 @@
 //   - What a client or a browser is told about an error is fixed text; causes
 //     go to the log.
 //
-// The token, introspection, revocation and userinfo endpoints run on
-// zitadel/oidc's op.Server (toolkit.go); authorization, logout and metadata
-// are our own handlers.
+// Endpoints for clients are served by api.go; clientauth.go and token.go list
+// the ways in which a client proves itself and the grants it can have.
 package provider

@@ -13,6 +13,7 @@ type Error struct {
 	Code        string
 	Description string
 	Err         error
+	RetryAfter  time.Duration // for temporarily_unavailable and too many requests
 }
 
 func (e *Error) Error() string {
@@ -30,6 +31,9 @@ func (e *Error) because(err error) *Error {
 	return &Error{Code: e.Code, Description: e.Description, Err: err}
 }
 
+// dpop says whether the error is about a DPoP proof.
+func (e *Error) dpop() bool { return e.Code == invalidDPoPProof || e.Code == useDPoPNonce }
+
 // Error codes in use.
 const (
 	invalidRequest          = "invalid_request"
@@ -44,6 +48,18 @@ const (
 	accessDenied            = "access_denied"
 	loginRequired           = "login_required"
 	consentRequired         = "consent_required"
+	unmetRequirements       = "unmet_authentication_requirements" // OIDC Core Unmet Authentication Requirements §2
+	invalidTarget           = "invalid_target"                    // RFC 8707 §2
+	invalidRequestURI       = "invalid_request_uri"               // OIDC Core §3.1.2.6
+	invalidRequestObject    = "invalid_request_object"
+	invalidDPoPProof        = "invalid_dpop_proof" // RFC 9449 §5
+	useDPoPNonce            = "use_dpop_nonce"
+	authorizationPending    = "authorization_pending" // RFC 8628 §3.5
+	slowDown                = "slow_down"
+	expiredToken            = "expired_token"
+	invalidRedirectURI      = "invalid_redirect_uri" // RFC 7591 §3.2.2
+	invalidClientMetadata   = "invalid_client_metadata"
+	tooManyRequests         = "too_many_requests" // ours, with 429
 	serverError             = "server_error"
 	temporarilyUnavailable  = "temporarily_unavailable"
 	notFound                = "not_found" // ours, for WebFinger
@@ -74,6 +90,8 @@ func (e *Error) status() int {
 		return http.StatusUnauthorized
 	case insufficientScope, accessDenied:
 		return http.StatusForbidden
+	case tooManyRequests:
+		return http.StatusTooManyRequests
 	case notFound:
 		return http.StatusNotFound
 	case serverError:

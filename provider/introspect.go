@@ -1,15 +1,12 @@
 package provider
 
 import (
-	"context"
 	"errors"
 	"strings"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 )
-
-func (c accessClaims) scopes() []string { return strings.Fields(c.Scope) }
 
 // introspection is the answer of the introspection endpoint (RFC 7662 §2.2).
 // Of a token that is not active it says nothing more.
@@ -21,24 +18,32 @@ type introspection struct {
 	Expires   int64    `json:"exp,omitempty"`
 	IssuedAt  int64    `json:"iat,omitempty"`
 	Subject   string   `json:"sub,omitempty"`
-	Audience  string   `json:"aud,omitempty"`
+	Audience  audience `json:"aud,omitempty"`
 	Issuer    string   `json:"iss,omitempty"`
 	ID        string   `json:"jti,omitempty"`
 	AuthTime  int64    `json:"auth_time,omitempty"`
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
+
+	Confirmation *confirmation `json:"cnf,omitempty"` // RFC 9449 §6.2
 }
 
 // introspect is the introspection endpoint (RFC 7662). Any confidential client
 // may ask about an access token, as a resource server does; about a refresh
 // token only the client that holds it.
-func (p *Provider) introspect(ctx context.Context, client storage.Client, token string) (*introspection, error) {
+func (p *Provider) introspect(c *call, client storage.Client) (any, error) {
 	if client.Public() {
 		return nil, errClient.because(errors.New("a public client may not introspect"))
 	}
-	now := p.cfg.Now()
+	if err := p.spend(c); err != nil {
+		return nil, err
+	}
+	if err := c.needs("token"); err != nil {
+		return nil, err
+	}
+	token, now := c.form.Get("token"), p.cfg.Now()
 	if random, generation, ok := p.readRefreshToken(token); ok {
-		g, user, err := p.cfg.Store.Grant(ctx, keys.Hash(random), now)
+		g, user, err := p.cfg.Store.Grant(c.Context(), keys.Hash(random), now)
 		if errors.Is(err, storage.ErrNotFound) {
 			return &introspection{}, nil
 		}
@@ -49,15 +54,15 @@ func (p *Provider) introspect(ctx context.Context, client storage.Client, token 
 			return &introspection{}, nil
 		}
 		return &introspection{
-			Active: true, Scope: strings.Join(g.Scopes, " "), ClientID: g.ClientID, Subject: user.ID, Issuer: p.cfg.Issuer,
+			Active: true, Scope: strings.Join(g.Scopes, " "), ClientID: g.ClientID, Subject: p.subject(client, user), Issuer: p.cfg.Issuer,
 			Expires: g.RefreshIdleAt.Unix(), IssuedAt: g.CreatedAt.Unix(), AuthTime: g.AuthTime.Unix(),
 		}, nil
 	}
-	c, err := p.readAccessToken(token)
-	if err != nil || !c.live(now) {
+	claims, err := p.readAccessToken(token)
+	if err != nil {
 		return &introspection{}, nil
 	}
-	_, _, err = p.cfg.Store.Grant(ctx, c.grantID(), now)
+	_, _, err = p.standing(c.Context(), claims)
 	if errors.Is(err, storage.ErrNotFound) {
 		return &introspection{}, nil
 	}
@@ -65,7 +70,8 @@ func (p *Provider) introspect(ctx context.Context, client storage.Client, token 
 		return nil, err
 	}
 	return &introspection{
-		Active: true, Scope: c.Scope, ClientID: c.ClientID, TokenType: "Bearer", Expires: c.Expires, IssuedAt: c.IssuedAt,
-		Subject: c.Subject, Audience: c.Audience, Issuer: c.Issuer, ID: c.ID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
+		Active: true, Scope: claims.Scope, ClientID: claims.ClientID, TokenType: tokenType(claims.jkt()), Expires: claims.Expires,
+		IssuedAt: claims.IssuedAt, Subject: claims.Subject, Audience: claims.Audience, Issuer: claims.Issuer, ID: claims.ID,
+		AuthTime: claims.AuthTime, ACR: claims.ACR, AMR: claims.AMR, Confirmation: claims.Confirmation,
 	}, nil
 }

@@ -1,8 +1,6 @@
 package provider
 
 import (
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -42,15 +40,18 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	if login == nil {
 		return p.logoutUnseen(w, r, q, form)
 	}
-	current := q.hinted && q.subject == login.User.ID && q.sid == keys.SID(login.Session.ID)
+	current := q.hinted && q.subject == p.subject(q.client, login.User) && q.sid == keys.SID(login.Session.ID)
 	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
 		return p.askLogout(w, r, q, form, *login)
 	}
-	if err := p.cfg.Store.EndSession(r.Context(), login.Session.ID, p.cfg.Now()); err != nil {
+	clients, err := p.cfg.Store.EndSession(r.Context(), login.Session.ID, p.cfg.Now())
+	if err != nil {
 		return err
 	}
+	p.wakeNotices()
 	p.logins.ClearSession(w)
-	return p.loggedOut(w, r, q)
+	p.setState(w, "")
+	return p.loggedOut(w, r, q, p.frames(r.Context(), clients, login.Session)...)
 }
 
 // logoutUnseen answers when no session is seen. The session cookie is left
@@ -107,7 +108,7 @@ func (p *Provider) parseLogout(r *http.Request, form url.Values) (logoutRequest,
 // a proof that it was shown to this session: the endpoint takes forms of other
 // sites, this button is ours alone.
 func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, q logoutRequest, form url.Values, login storage.Login) error {
-	params := url.Values{"token": {p.logoutToken(login)}}
+	params := url.Values{"token": {p.formToken("logout", "", login)}}
 	for _, name := range []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"} {
 		if value := form.Get(name); value != "" {
 			params.Set(name, value)
@@ -117,26 +118,24 @@ func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, q logoutReq
 	return nil
 }
 
-func (p *Provider) logoutToken(login storage.Login) string {
-	return base64.RawURLEncoding.EncodeToString(p.cfg.Secret.MAC("logout", []byte(login.Session.ID)))
-}
-
 func (p *Provider) logoutConfirmed(r *http.Request, form url.Values, login storage.Login) bool {
-	return r.Method == http.MethodPost && form.Get("confirm") == "yes" &&
-		subtle.ConstantTimeCompare([]byte(form.Get("token")), []byte(p.logoutToken(login))) == 1
+	return r.Method == http.MethodPost && form.Get("confirm") == "yes" && p.checkFormToken(form.Get("token"), "logout", "", login)
 }
 
 // loggedOut goes where the client wants (RP-Initiated Logout §3). A client that
 // only named itself gets no redirect, but the person a link.
-func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutRequest) error {
+// Applications that want to hear of it in the browser are told first.
+func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutRequest, frames ...string) error {
 	target := q.uri
 	if target != "" && q.state != "" {
 		target = withParams(target, url.Values{"state": {q.state}})
 	}
-	if target != "" && q.hinted {
+	if target != "" && q.hinted && len(frames) == 0 {
 		redirect(w, target)
 		return nil
 	}
-	p.cfg.Templates.Render(w, r, http.StatusOK, templates.LoggedOut{Client: display(q.client), ContinueURL: target})
+	p.cfg.Templates.Render(w, r, http.StatusOK, templates.LoggedOut{
+		Client: display(q.client), ContinueURL: target, Frames: frames, Auto: q.hinted,
+	})
 	return nil
 }

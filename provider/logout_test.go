@@ -163,9 +163,9 @@ func TestLogoutAsks(t *testing.T) {
 	})
 	w.run("a hint with this session's sid and another subject", func(t *testing.T) {
 		b := w.signedIn("bob@example.com")
-		forged := w.signed("RS256", keys.TypeJWT, idClaims{Issuer: issuer, Subject: "somebody", Audience: "web", SessionID: keys.SID(b.sessionID())})
+		forged := w.signed("RS256", keys.TypeJWT, idClaims{Issuer: issuer, AuthTime: 1, Subject: "somebody", Audience: "web", SessionID: keys.SID(b.sessionID())})
 		b.logout("id_token_hint", forged).isPage(200, "logout", "")
-		forged = w.signed("RS256", keys.TypeJWT, idClaims{Issuer: issuer, Subject: b.login().User.ID, Audience: "web"})
+		forged = w.signed("RS256", keys.TypeJWT, idClaims{Issuer: issuer, AuthTime: 1, Subject: b.login().User.ID, Audience: "web"})
 		b.logout("id_token_hint", forged).isPage(200, "logout", "")
 		b.isSignedIn(true)
 	})
@@ -276,13 +276,13 @@ func TestLogoutIsRefused(t *testing.T) {
 		{"S6: an access token for a hint", []string{"id_token_hint", g.access}, "invalid_request"},
 		{"state too long", []string{"state", strings.Repeat("s", maxParam)}, "invalid_request"},
 		{"another issuer's hint", []string{"id_token_hint", w.signed("RS256", keys.TypeJWT, idClaims{
-			Issuer: "https://evil.example", Subject: b.login().User.ID, Audience: "web", SessionID: keys.SID(b.sessionID()),
+			AuthTime: 1, Issuer: "https://evil.example", Subject: b.login().User.ID, Audience: "web", SessionID: keys.SID(b.sessionID()),
 		})}, "invalid_request"},
 		{"oidcc-rp-initiated-logout-bad-id-token-hint", []string{"id_token_hint", w.signed("RS256", keys.TypeJWT, idClaims{
-			Issuer: "web", Subject: b.login().User.ID, Audience: issuer, SessionID: keys.SID(b.sessionID()),
+			AuthTime: 1, Issuer: "web", Subject: b.login().User.ID, Audience: issuer, SessionID: keys.SID(b.sessionID()),
 		})}, "invalid_request"},
 		{"a hint for a client that is gone", []string{"id_token_hint", w.signed("RS256", keys.TypeJWT, idClaims{
-			Issuer: issuer, Subject: b.login().User.ID, Audience: "gone", SessionID: keys.SID(b.sessionID()),
+			AuthTime: 1, Issuer: issuer, Subject: b.login().User.ID, Audience: "gone", SessionID: keys.SID(b.sessionID()),
 		})}, "invalid_client"},
 	} {
 		w.run(tt.name, func(t *testing.T) {

@@ -2,12 +2,14 @@ package provider
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/zitadel/oidc/v3/pkg/op"
+	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/storage"
 )
 
 const (
@@ -30,97 +32,83 @@ type pushed struct {
 	ExpiresAt int64  `json:"e"` // microseconds
 }
 
-// par is the pushed authorization request endpoint (RFC 9126 §2). It checks the
-// request as /authorize would, so that a client hears of its mistakes before a
-// browser does.
-func (p *Provider) par(w http.ResponseWriter, r *http.Request) {
-	answer, err := p.push(r)
-	if err != nil {
-		_ = refuse(r.Context(), err)
-		return
-	}
-	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(answer) // into memory
-}
-
 type parAnswer struct {
 	RequestURI string `json:"request_uri"`
 	ExpiresIn  int    `json:"expires_in"` // seconds
 }
 
-func (p *Provider) push(r *http.Request) (parAnswer, error) {
-	credentials, err := clientCredentials(r)
+// par is the pushed authorization request endpoint (RFC 9126 §2). It checks the
+// request as /authorize would, so that a client hears of its mistakes before a
+// browser does.
+func (p *Provider) par(c *call, client storage.Client) (any, error) {
+	jkt, err := p.proof(c, "")
 	if err != nil {
-		return parAnswer{}, err
+		return nil, err
 	}
-	client, err := p.authenticate(r.Context(), credentials, r.PostForm)
+	if err := p.spend(c); err != nil {
+		return nil, err
+	}
+	form, err := p.pushedForm(c, client)
 	if err != nil {
-		return parAnswer{}, err
+		return nil, err
 	}
+	if jkt != "" { // RFC 9449 §10.1
+		if named := form.Get("dpop_jkt"); named != "" && named != jkt {
+			return nil, &Error{Code: invalidDPoPProof, Description: "dpop_jkt is not the key of the proof"}
+		}
+		form.Set("dpop_jkt", jkt)
+	}
+	t, err := targetOf(client, form)
+	if err != nil {
+		return nil, err
+	}
+	now := p.cfg.Now()
+	if _, refused := p.check(form, t, now); refused != nil {
+		return nil, refused
+	}
+	plain, err := json.Marshal(pushed{ClientID: client.ID, Form: []byte(form.Encode()), ExpiresAt: now.Add(parTTL).UnixMicro()})
+	if err != nil {
+		return nil, err
+	}
+	uri := parPrefix + p.cfg.Secret.Seal(parPurpose, plain)
+	if len(uri) > maxPushed {
+		return nil, &Error{Code: invalidRequest, Description: "the request is too long"}
+	}
+	return reply{http.StatusCreated, "application/json", parAnswer{RequestURI: uri, ExpiresIn: int(parTTL / time.Second)}}, nil
+}
+
+// pushedForm is the authorization request in a call: its parameters, or those of
+// its request object (RFC 9126 §3).
+func (p *Provider) pushedForm(c *call, client storage.Client) (url.Values, error) {
 	form := url.Values{"client_id": {client.ID}}
-	for name, values := range r.PostForm {
+	for name, values := range c.form {
 		switch name {
-		case "client_id", "client_secret":
+		case "client_id", "client_secret", "client_assertion", "client_assertion_type":
 		case "request_uri": // RFC 9126 §2.1
-			return parAnswer{}, &Error{Code: invalidRequest, Description: "request_uri cannot be pushed"}
+			return nil, &Error{Code: invalidRequest, Description: "request_uri cannot be pushed"}
 		default:
 			form[name] = values
 		}
 	}
-	t, err := p.target(r.Context(), form)
-	if err != nil {
-		return parAnswer{}, err
-	}
-	now := p.cfg.Now()
-	q, refused := parseRequest(form, t, now)
-	if refused == nil && q.idTokenHint != "" {
-		refused = p.takeHint(&q, client)
-	}
+	form, refused := p.unwrap(c.Context(), client, form)
 	if refused != nil {
-		return parAnswer{}, refused
+		return nil, refused
 	}
-	plain, err := json.Marshal(pushed{ClientID: client.ID, Form: []byte(form.Encode()), ExpiresAt: now.Add(parTTL).UnixMicro()})
-	if err != nil {
-		return parAnswer{}, err
-	}
-	uri := parPrefix + p.cfg.Secret.Seal(parPurpose, plain)
-	if len(uri) > maxPushed {
-		return parAnswer{}, &Error{Code: invalidRequest, Description: "the request is too long"}
-	}
-	return parAnswer{RequestURI: uri, ExpiresIn: int(parTTL / time.Second)}, nil
+	return form, nil
 }
 
-// clientCredentials reads what the client says of itself, in the header
-// form-urlencoded (RFC 6749 §2.3.1).
-func clientCredentials(r *http.Request) (op.ClientCredentials, error) {
-	cc := op.ClientCredentials{ClientID: r.PostForm.Get("client_id"), ClientSecret: r.PostForm.Get("client_secret"),
-		ClientAssertion: r.PostForm.Get("client_assertion"), ClientAssertionType: r.PostForm.Get("client_assertion_type")}
-	id, secret, basic := r.BasicAuth()
-	if !basic {
-		return cc, nil
-	}
-	var err error
-	if cc.ClientID, err = url.QueryUnescape(id); err == nil {
-		cc.ClientSecret, err = url.QueryUnescape(secret)
-	}
-	if err != nil {
-		return op.ClientCredentials{}, errClient.because(err)
-	}
-	return cc, nil
-}
+var errNotPushed = &Error{Code: invalidRequestURI, Description: "this request has expired or was never made; go back to the application and start again"}
 
-var errNotPushed = &Error{Code: "invalid_request_uri", Description: "this request has expired or was never made; go back to the application and start again"}
-
-// unpush gives the parameters of a pushed request in place of form; what stands
-// beside its request_uri counts for nothing (RFC 9126 §4, RFC 9101 §6.3). Any
-// other form comes back as it is.
-func (p *Provider) unpush(form url.Values) (_ url.Values, wasPushed bool, _ error) {
+// unpush gives the parameters of a pushed request in place of form, and by what
+// its use is known; what stands beside its request_uri counts for nothing (RFC
+// 9126 §4, RFC 9101 §6.3). Any other form comes back as it is.
+func (p *Provider) unpush(form url.Values) (_ url.Values, id string, _ error) {
 	sealed, ok := strings.CutPrefix(form.Get("request_uri"), parPrefix)
 	if !ok {
-		return form, false, nil
+		return form, "", nil
 	}
 	if len(form["request_uri"]) > 1 || len(form["client_id"]) > 1 {
-		return nil, false, &Error{Code: invalidRequest, Description: "a parameter is repeated"}
+		return nil, "", &Error{Code: invalidRequest, Description: "a parameter is repeated"}
 	}
 	var q pushed
 	plain, err := p.cfg.Secret.Open(parPurpose, sealed)
@@ -128,11 +116,28 @@ func (p *Provider) unpush(form url.Values) (_ url.Values, wasPushed bool, _ erro
 		err = json.Unmarshal(plain, &q)
 	}
 	if err != nil {
-		return nil, false, errNotPushed.because(err)
+		return nil, "", errNotPushed.because(err)
 	}
 	if form.Get("client_id") != q.ClientID || !p.cfg.Now().Before(time.UnixMicro(q.ExpiresAt)) {
-		return nil, false, errNotPushed
+		return nil, "", errNotPushed
 	}
 	form, err = url.ParseQuery(string(q.Form))
-	return form, true, err
+	return form, keys.Hash([]byte("pushed\x00" + sealed)), err
+}
+
+// answerPushed marks a pushed request as answered. A browser may load its pages
+// as often as it likes before; afterwards the same sign-in may be answered again,
+// as by a double click, and no other (RFC 9126 §4).
+func (p *Provider) answerPushed(r *http.Request, q request) error {
+	if q.Pushed == "" {
+		return nil
+	}
+	issued := time.UnixMicro(q.IssuedAt)
+	err := p.cfg.Store.Use(r.Context(), []storage.Use{{
+		Key: q.Pushed, Holder: keys.Hash([]byte(q.Browser + "\x00" + issued.String())), EndsAt: issued.Add(requestTTL),
+	}}, p.cfg.Now())
+	if errors.Is(err, storage.ErrConflict) {
+		return errNotPushed.because(errors.New("answered before"))
+	}
+	return err
 }

@@ -38,14 +38,14 @@ func TestPushedRequest(t *testing.T) {
 	b := w.signedIn("ada@example.com")
 	for _, client := range []string{"web", "poster", "spa", "cli"} {
 		uri := w.pushed(client, "state", `a "state" & more`, "nonce", "n-1")
-		for range 2 { // a browser may load a page twice
-			a := b.get("/authorize", "client_id", client, "request_uri", uri)
-			_, got := a.callback()
-			if got.Get("state") != `a "state" & more` || got.Get("iss") != issuer {
-				t.Errorf("%s: %v", client, got)
-			}
-			w.granted(w.redeem(client, a.code()))
+		w.browser().get("/authorize", "client_id", client, "request_uri", uri).handle() // a page may be loaded before
+		a := b.get("/authorize", "client_id", client, "request_uri", uri)
+		_, got := a.callback()
+		if got.Get("state") != `a "state" & more` || got.Get("iss") != issuer {
+			t.Errorf("%s: %v", client, got)
 		}
+		w.granted(w.redeem(client, a.code()))
+		b.get("/authorize", "client_id", client, "request_uri", uri).isPage(400, "error", "invalid_request_uri") // and none after
 	}
 
 	w.run("RFC 9126 §4: what stands beside it counts for nothing", func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestPushedRequest(t *testing.T) {
 	w.run("it is good for a minute", func(t *testing.T) {
 		uri := w.pushed("web")
 		w.clock.pass(parTTL - time.Microsecond)
-		b.get("/authorize", "client_id", "web", "request_uri", uri).code()
+		w.browser().get("/authorize", "client_id", "web", "request_uri", uri).handle()
 		w.clock.pass(time.Microsecond)
 		b.get("/authorize", "client_id", "web", "request_uri", uri).isPage(400, "error", "invalid_request_uri")
 	})
@@ -90,9 +90,18 @@ func TestPushedRequest(t *testing.T) {
 		}
 	})
 	w.run("nothing is written", func(t *testing.T) {
-		w.store.failBefore("*", errBroken)
+		a := w.push("web")
+		uri, _ := a.json["request_uri"].(string)
+		before := w.browser().get("/authorize", "client_id", "web", "request_uri", uri)
+		if before.handle(); len(a.writes)+len(before.writes) > 0 {
+			t.Errorf("wrote %v, %v", a.writes, before.writes)
+		}
+	})
+	w.run("whether it was answered has to be known", func(t *testing.T) {
+		uri := w.pushed("web")
+		w.store.failBefore("Used", errBroken)
 		defer w.store.heal()
-		w.browser().get("/authorize", "client_id", "web", "request_uri", w.pushed("web")).handle()
+		b.get("/authorize", "client_id", "web", "request_uri", uri).isPage(503, "error", "temporarily_unavailable")
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
@@ -27,6 +26,13 @@ type Config struct {
 	Templates *templates.Templates
 	Clients   []storage.Client // of the settings file; they come before those of the database
 	Domains   []string         // whose addresses WebFinger answers for, besides the issuer's host
+	Resources []string         // that tokens may be for (RFC 8707); none: any
+	DPoPNonce bool             // whether proofs need a nonce of ours (RFC 9449 §8)
+	Fetch     FetchConfig      // where it may go for clients
+
+	Registration      string        // who may register clients: RegistrationOff, "" as well, and the others
+	RegistrationLimit storage.Limit // per network; Max 0: none
+	ClientDocuments   bool          // whether a client_id may be the address of a metadata document
 
 	// Lifetimes.
 	CodeTTL, AccessTTL, IDTTL, RefreshTTL, RefreshIdle time.Duration
@@ -61,11 +67,15 @@ type Logins interface {
 
 // Provider answers relying parties.
 type Provider struct {
-	cfg      Config
-	clients  *clients
-	logins   Logins
-	metadata document // discovery, RFC 8414
-	domains  []string // WebFinger; lower case
+	cfg        Config
+	clients    *clients
+	logins     Logins
+	fetcher    *fetcher
+	clientKeys *clientKeys
+	metadata   document // discovery, RFC 8414
+	domains    []string // WebFinger; lower case
+	csrf       *http.CrossOriginProtection
+	notices    *notices
 }
 
 // New checks the configuration and makes a Provider.
@@ -83,12 +93,23 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Log == nil {
 		cfg.Log = func(context.Context, ...slog.Attr) {}
 	}
-	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now)}
+	cfg.Fetch.Now = cfg.Now
+	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now), fetcher: newFetcher(cfg.Fetch)}
+	p.clientKeys = newClientKeys(p.fetcher)
+	if cfg.ClientDocuments {
+		p.documentClients()
+	}
 	for _, domain := range append([]string{resourceDomain(cfg.Issuer)}, cfg.Domains...) {
 		p.domains = append(p.domains, strings.ToLower(domain))
 	}
+	p.notices = newNotices(p)
+	p.csrf = http.NewCrossOriginProtection()
+	// Behind a proxy that rewrites Host the issuer is still our own origin.
+	if err := p.csrf.AddTrustedOrigin(cfg.Issuer); err != nil {
+		return nil, fmt.Errorf("provider: Issuer %q: %w", cfg.Issuer, err)
+	}
 	var err error
-	if p.metadata, err = newMetadata(cfg.Issuer); err != nil {
+	if p.metadata, err = newMetadata(cfg); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -103,7 +124,11 @@ const (
 	pathUserinfo   = "/userinfo"
 	pathIntrospect = "/introspect"
 	pathRevoke     = "/revoke"
+	pathRegister   = "/register"
+	pathDevice     = "/device_authorization"
+	pathDevicePage = "/device"
 	pathLogout     = "/logout"
+	pathCheck      = "/check_session"
 	pathJWKS       = "/jwks"
 	pathOpenID     = "/.well-known/openid-configuration"
 	pathOAuth      = "/.well-known/oauth-authorization-server"
@@ -120,16 +145,20 @@ func (p *Provider) Routes(r chi.Router, logins Logins) {
 	r.Post(pathResume, p.page(p.resumePost))
 	r.Get(pathLogout, p.page(p.logout))
 	r.Post(pathLogout, p.page(p.logout))
+	r.Get(pathCheck, p.page(p.checkSession))
+	r.Get(pathDevicePage, p.page(p.devicePage))
+	r.Post(pathDevicePage, p.page(p.devicePost))
 
 	// For clients.
-	api := p.toolkit()
-	r.Method(http.MethodPost, pathPAR, cors(p.api(http.HandlerFunc(p.par))))
-	r.Method(http.MethodPost, pathToken, cors(p.api(api)))
-	r.Method(http.MethodPost, pathRevoke, cors(p.api(api)))
-	r.Method(http.MethodPost, pathIntrospect, p.api(api))
-	r.Method(http.MethodGet, pathUserinfo, cors(p.api(api)))
-	r.Method(http.MethodPost, pathUserinfo, cors(p.api(api)))
-	r.Method(http.MethodGet, pathWebFinger, cors(http.HandlerFunc(p.webfinger)))
+	r.Method(http.MethodPost, pathDevice, p.api(p.authenticated(p.deviceAuthorization)))
+	r.Method(http.MethodPost, pathPAR, cors(p.api(p.authenticated(p.par))))
+	r.Method(http.MethodPost, pathToken, cors(p.api(p.authenticated(p.token))))
+	r.Method(http.MethodPost, pathRevoke, cors(p.api(p.authenticated(p.revoke))))
+	r.Method(http.MethodPost, pathIntrospect, p.api(p.authenticated(p.introspect)))
+	r.Method(http.MethodGet, pathUserinfo, cors(p.resource(p.userinfo)))
+	r.Method(http.MethodPost, pathUserinfo, cors(p.resource(p.userinfo)))
+	r.Method(http.MethodGet, pathWebFinger, cors(p.api(p.webfinger)))
+	p.registrationRoutes(r)
 	for _, path := range []string{pathWebFinger, pathPAR, pathToken, pathRevoke, pathUserinfo, pathJWKS, pathOpenID, pathOAuth} {
 		r.Method(http.MethodOptions, path, cors(nil))
 	}
@@ -173,11 +202,3 @@ func (p *Provider) logError(r *http.Request, e *Error) {
 	}
 	p.cfg.Log(r.Context(), attrs...)
 }
-
-// idTokenAlg is the algorithm of the client's ID tokens; accessTokenAlg that of
-// all access tokens.
-func idTokenAlg(c storage.Client) jose.SignatureAlgorithm {
-	return jose.SignatureAlgorithm(c.IDTokenSigningAlg)
-}
-
-const accessTokenAlg = jose.ES256

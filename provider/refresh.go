@@ -1,14 +1,12 @@
 package provider
 
 import (
-	"context"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
@@ -21,14 +19,14 @@ import (
 const (
 	refreshRandom = 32
 	refreshSize   = refreshRandom + 4 + 16
+
+	refreshPurpose = "refresh-token"
 )
 
 func (p *Provider) newRefreshToken(random []byte, generation int) string {
 	b := binary.BigEndian.AppendUint32(slices.Clone(random), uint32(generation))
-	return base64.RawURLEncoding.EncodeToString(append(b, p.refreshMAC(b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, p.cfg.Secret.MAC(refreshPurpose, b)[:refreshSize-len(b)]...))
 }
-
-func (p *Provider) refreshMAC(b []byte) []byte { return p.cfg.Secret.MAC("refresh-token", b)[:16] }
 
 // readRefreshToken proves a refresh token before any look at the database.
 func (p *Provider) readRefreshToken(token string) (random []byte, generation int, ok bool) {
@@ -37,7 +35,7 @@ func (p *Provider) readRefreshToken(token string) (random []byte, generation int
 		return nil, 0, false
 	}
 	signed, mac := b[:refreshRandom+4], b[refreshRandom+4:]
-	if subtle.ConstantTimeCompare(mac, p.refreshMAC(signed)) != 1 {
+	if !p.cfg.Secret.CheckMAC(refreshPurpose, mac, signed) {
 		return nil, 0, false
 	}
 	return signed[:refreshRandom], int(binary.BigEndian.Uint32(signed[refreshRandom:])), true
@@ -45,24 +43,37 @@ func (p *Provider) readRefreshToken(token string) (random []byte, generation int
 
 var errRefresh = &Error{Code: invalidGrant, Description: "the refresh token is invalid, expired, revoked, or was used before"}
 
-// refresh is grant_type=refresh_token with rotation (RFC 6749 §6, RFC 9700
-// §4.14.2): every use gives a new token, and a token used twice revokes the
-// grant.
-func (p *Provider) refresh(ctx context.Context, client storage.Client, form url.Values) (*tokens, error) {
-	random, generation, ok := p.readRefreshToken(form.Get("refresh_token"))
+// refreshGrace is how long after its use a refresh token is answered once more:
+// the first answer may have been lost. The answer is the same new token, so
+// that nobody gains by it, and the next use of it ends the grace.
+const refreshGrace = 30 * time.Second
+
+// refreshToken is the grant of a refresh token (RFC 6749 §6, RFC 9700 §4.14.2):
+// every use gives a new token, and a token used twice revokes the grant. Those
+// of FAPI clients, who prove themselves each time, stay (FAPI 2.0 §5.3.2.1).
+var refreshToken = grantType{name: "refresh_token", grant: (*Provider).refresh}
+
+func (p *Provider) refresh(t tokenRequest) (*tokens, error) {
+	if err := t.needs("refresh_token"); err != nil {
+		return nil, err
+	}
+	random, generation, ok := p.readRefreshToken(t.form.Get("refresh_token"))
 	if !ok {
 		return nil, errRefresh
 	}
-	now := p.cfg.Now()
-	asked := strings.Fields(form.Get("scope"))
-	if len(asked) > 0 {
+	asked := strings.Fields(t.form.Get("scope"))
+	if len(asked)+len(t.form["resource"]) > 0 {
 		// First of all: a refusal must not use up the token.
-		if err := p.mayNarrow(ctx, keys.Hash(random), client.ID, generation, asked); err != nil {
+		if err := p.mayNarrow(t, keys.Hash(random), generation, asked); err != nil {
 			return nil, err
 		}
 	}
+	now := p.cfg.Now()
 	idle := now.Add(p.cfg.RefreshIdle)
-	g, user, err := p.cfg.Store.Refresh(ctx, keys.Hash(random), client.ID, generation, now, idle, idle.Add(p.cfg.AccessTTL))
+	g, user, err := p.cfg.Store.Refresh(t.Context(), storage.Refreshing{
+		ID: keys.Hash(random), ClientID: t.client.ID, Generation: generation, Keep: t.client.FAPI(), Grace: now.Add(-refreshGrace),
+		AnyKey: !t.client.Public(), JKT: t.jkt, IdleAt: idle, ExpiresAt: idle.Add(p.cfg.AccessTTL),
+	}, now)
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		return nil, errRefresh.because(errors.New("used before; its grant is revoked"))
@@ -71,33 +82,46 @@ func (p *Provider) refresh(ctx context.Context, client storage.Client, form url.
 	case err != nil:
 		return nil, err
 	}
-	if !p.mayUse(client, user) {
+	if !p.mayUse(t.client, user) {
 		return nil, errRefresh.because(errors.New("this person may no longer use this application"))
 	}
-	if len(asked) > 0 { // for these tokens alone
-		g.Scopes = slices.DeleteFunc(slices.Clone(g.Scopes), func(s string) bool { return !slices.Contains(asked, s) })
+	issue := issuance{
+		client: t.client, user: user, grant: g, scopes: g.Scopes, jkt: t.jkt,
+		refreshToken: p.newRefreshToken(random, g.Refresh), now: now,
 	}
-	return p.issue(issuance{client: client, user: user, grant: g, refreshToken: p.newRefreshToken(random, g.Refresh), now: now})
+	// Narrower for these tokens alone.
+	if len(asked) > 0 {
+		issue.scopes = slices.DeleteFunc(slices.Clone(g.Scopes), func(s string) bool { return !slices.Contains(asked, s) })
+	}
+	var refused *Error
+	if issue.resources, refused = narrowed(g.Resources, t.form["resource"]); refused != nil {
+		return nil, refused
+	}
+	return p.issue(issue)
 }
 
-// mayNarrow says whether the scopes asked for are the granted ones or fewer (RFC
-// 6749 §6). Scopes that mean nothing here were dropped from the authorization
-// request, too, and count as little now, unless there are no others. Whatever
-// is wrong with the token itself is left to its use.
-func (p *Provider) mayNarrow(ctx context.Context, id, clientID string, generation int, asked []string) error {
-	g, _, err := p.cfg.Store.Grant(ctx, id, p.cfg.Now())
+// mayNarrow says whether what is asked for is what was granted or less (RFC
+// 6749 §6, RFC 8707 §2.2). Scopes that mean nothing here were dropped from the
+// authorization request, too, and count as little now, unless there are no
+// others. Whatever is wrong with the token itself is left to its use.
+func (p *Provider) mayNarrow(t tokenRequest, id string, generation int, asked []string) error {
+	g, _, err := p.cfg.Store.Grant(t.Context(), id, p.cfg.Now())
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if g.ClientID != clientID || g.Refresh != generation {
+	inGrace := g.Refresh == generation+1 && g.RefreshedAt.After(p.cfg.Now().Add(-refreshGrace))
+	if g.ClientID != t.client.ID || g.Refresh != generation && !inGrace {
 		return nil
 	}
-	beyond := func(s string) bool { return !hasScope(g.Scopes, s) && slices.Contains(supportedScopes, s) }
-	if slices.ContainsFunc(asked, beyond) || !slices.ContainsFunc(asked, func(s string) bool { return hasScope(g.Scopes, s) }) {
+	beyond := func(s string) bool { return !hasScope(g.Scopes, s) && mayAsk(t.client, s) }
+	if len(asked) > 0 && (slices.ContainsFunc(asked, beyond) || !slices.ContainsFunc(asked, func(s string) bool { return hasScope(g.Scopes, s) })) {
 		return &Error{Code: invalidScope, Description: "scope goes beyond what was granted"}
+	}
+	if _, refused := narrowed(g.Resources, t.form["resource"]); refused != nil {
+		return refused
 	}
 	return nil
 }

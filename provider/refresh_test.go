@@ -50,7 +50,7 @@ func TestRefresh(t *testing.T) {
 				t.Errorf("OIDC Core §12.2: nonce %v", second.claims["nonce"])
 			}
 			now := float64(w.clock.Now().Unix())
-			if second.claims["iat"] != now || second.claims["exp"] != now+idTTL.Seconds() || second.claims["at_hash"] != keys.LeftHalf(second.access) {
+			if second.claims["iat"] != now || second.claims["exp"] != now+idTTL.Seconds() || second.claims["at_hash"] != keys.LeftHalf("RS256", second.access) {
 				t.Errorf("OIDC Core §12.2: %v", second.claims)
 			}
 			if second.json["scope"] != "openid email offline_access" {
@@ -132,6 +132,7 @@ func TestRefreshIsRefused(t *testing.T) {
 			} else if status := (&Error{Code: tt.error}).status(); a.status != status || a.json["error"] != tt.error {
 				t.Errorf("%s, want %d %s", a, status, tt.error)
 			}
+			w.clock.pass(refreshGrace)
 			if again := w.refresh("web", token); (again.status != 200) != tt.dead {
 				t.Errorf("afterwards the token gives %s", again)
 			}
@@ -191,6 +192,7 @@ func TestReuseIsNotHiddenByItsScope(t *testing.T) {
 	first := b.offline("web")
 	second := w.granted(w.refresh("web", first.refresh))
 	// Asking for too much does not hide the reuse.
+	w.clock.pass(refreshGrace)
 	w.refresh("web", first.refresh, "scope", "groups").is(400, "invalid_grant")
 	w.refresh("web", second.refresh).is(400, "invalid_grant")
 }
@@ -200,13 +202,19 @@ func TestRefreshByManyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	b := w.signedIn("ada@example.com")
 	token := b.offline("cli").refresh
-	won := winners(t, race(racers, func() answer { return w.refresh("cli", token) }))
-	if len(won) != 1 {
-		t.Fatalf("%d of %d callers won", len(won), racers)
+	answers := race(racers, func() answer { return w.refresh("cli", token) })
+	next := w.granted(answers[0]).refresh
+	for _, a := range answers { // as to someone whose answer was lost
+		if again := w.granted(a); again.refresh != next {
+			t.Errorf("two tokens for one")
+		}
 	}
-	// All the others were reuses.
-	w.refresh("cli", w.granted(won[0]).refresh).is(400, "invalid_grant")
-	w.userinfo(w.granted(won[0]).access).is(401, "invalid_token")
+	won := w.granted(w.refresh("cli", next))
+	for _, a := range race(racers, func() answer { return w.refresh("cli", token) }) {
+		a.is(400, "invalid_grant") // a reuse, by now
+	}
+	w.refresh("cli", won.refresh).is(400, "invalid_grant")
+	w.userinfo(won.access).is(401, "invalid_token")
 }
 
 // RFC 6749 §6: a narrower scope is for the tokens of this answer, the refresh
@@ -358,7 +366,36 @@ func TestLostAnswerOfRefresh(t *testing.T) {
 	w.store.failAfter("Refresh", errBroken)
 	w.refresh("web", g.refresh).is(503, "temporarily_unavailable")
 	w.store.heal()
-	w.refresh("web", g.refresh).is(400, "invalid_grant") // refuse, never guess
+	// The answer was lost: for a short while it is given once more.
+	first := w.granted(w.refresh("web", g.refresh))
+	second := w.granted(w.refresh("web", g.refresh))
+	if first.refresh != second.refresh || first.access == second.access {
+		t.Error("two refresh tokens for one")
+	}
+	w.refresh("web", g.refresh, "scope", "groups").is(400, "invalid_scope")
+	w.granted(w.refresh("web", second.refresh))
+	w.refresh("web", g.refresh).is(400, "invalid_grant") // the next use ends the grace
+	if w.active(second.access) {
+		t.Error("and a reuse, the grant")
+	}
+	w.run("the grace ends", func(t *testing.T) {
+		g := b.offline("web")
+		w.refresh("web", g.refresh)
+		w.clock.pass(refreshGrace - time.Microsecond)
+		second := w.granted(w.refresh("web", g.refresh))
+		w.clock.pass(time.Microsecond)
+		w.refresh("web", g.refresh).is(400, "invalid_grant")
+		w.refresh("web", second.refresh).is(400, "invalid_grant")
+	})
+	w.run("of many at once all get the same token", func(t *testing.T) {
+		g := b.offline("web")
+		want := w.granted(w.refresh("web", g.refresh)).refresh
+		for range 8 {
+			if again := w.granted(w.refresh("web", g.refresh)); again.refresh != want {
+				t.Error("another token")
+			}
+		}
+	})
 }
 
 // Only what newRefreshToken made is read, and as it was made.

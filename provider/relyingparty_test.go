@@ -115,6 +115,7 @@ func TestRelyingParty(t *testing.T) {
 			if again := rp.verify(second); again.Subject != first.Subject || again.Nonce != "" || second.RefreshToken == token.RefreshToken {
 				t.Errorf("refreshed: %+v", again)
 			}
+			rp.clock.pass(refreshGrace)
 			if _, err := rp.config.TokenSource(rp.ctx, token).Token(); err == nil {
 				t.Error("a refresh token was good twice")
 			}

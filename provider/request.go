@@ -26,8 +26,20 @@ const (
 	maxForm  = 16 << 10
 )
 
-// Scopes that mean something here. Others are ignored (OIDC Core §3.1.2.1).
+// Scopes that mean something to every client. Others are ignored (OIDC Core
+// §3.1.2.1), save those that the client registered (RFC 7591 §2).
 var supportedScopes = []string{"openid", "email", "profile", "groups", "offline_access"}
+
+// mayAsk says whether a scope means something for the client.
+func mayAsk(c storage.Client, scope string) bool {
+	switch {
+	case scope == "offline_access" && !c.MayGrant("refresh_token"):
+		return false // OIDC Core §11: nothing would come of it
+	case c.Scope != "":
+		return slices.Contains(strings.Fields(c.Scope), scope)
+	}
+	return slices.Contains(supportedScopes, scope)
+}
 
 // request is a checked authorization request (RFC 6749 §4.1.1, OIDC Core
 // §3.1.2.1), as it travels sealed in a handle.
@@ -47,13 +59,17 @@ type request struct {
 	IssuedAt     int64    `json:"i"`             // microseconds
 	// FreshAfter is the earliest auth_time that satisfies prompt=login and
 	// max_age, in microseconds.
-	FreshAfter int64  `json:"f,omitempty"`
-	Browser    string `json:"b"`            // hash of the cookie of the browser that asked
-	Chosen     bool   `json:"ch,omitempty"` // the account was chosen (prompt=select_account)
-	Consented  bool   `json:"co,omitempty"` // the person just allowed it
+	FreshAfter int64    `json:"f,omitempty"`
+	Browser    string   `json:"b"`            // hash of the cookie of the browser that asked
+	Claims     string   `json:"cl,omitempty"` // claimsRequest, as it is kept
+	Resources  []string `json:"rs,omitempty"` // RFC 8707
+	JKT        string   `json:"k,omitempty"`  // key that the code is bound to (RFC 9449 §10)
+	Pushed     string   `json:"pu,omitempty"` // hash of the request_uri; empty: it was not pushed
+	Chosen     bool     `json:"ch,omitempty"` // the account was chosen (prompt=select_account)
+	Consented  bool     `json:"co,omitempty"` // the person just allowed it
+	Device     string   `json:"dv,omitempty"` // user code of a device that asks (RFC 8628); such a request has no redirect URI
 
 	idTokenHint string
-	maxAge      *int
 }
 
 func (q *request) prompts(value string) bool { return slices.Contains(q.Prompt, value) }
@@ -67,13 +83,23 @@ type target struct {
 	state  string
 }
 
+// singleValues refuses parameters that are repeated (RFC 6749 §3.1, §3.2).
+func singleValues(form url.Values) *Error {
+	for name, values := range form {
+		if len(values) > 1 && name != "resource" { // RFC 8707 §2 repeats it
+			return &Error{Code: invalidRequest, Description: "a parameter is repeated"}
+		}
+	}
+	return nil
+}
+
 // singleParams refuses parameters that are repeated (RFC 6749 §3.1, §3.2) and
 // values that are too long.
 func singleParams(form url.Values) *Error {
+	if err := singleValues(form); err != nil {
+		return err
+	}
 	for name, values := range form {
-		if len(values) > 1 && name != "resource" && name != "audience" { // RFC 8707 §2 repeats these
-			return &Error{Code: invalidRequest, Description: "a parameter is repeated"}
-		}
 		if len(name)+len(values[0]) > maxParam && name != "id_token_hint" && name != "request" && name != "claims" {
 			return &Error{Code: invalidRequest, Description: "a parameter is too long"}
 		}
@@ -105,15 +131,13 @@ func responseMode(form url.Values) (string, *Error) {
 }
 
 // parseRequest checks an authorization request whose client and redirect URI
-// are proven. It is a pure function of the form and the client.
-func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
+// are proven. It is a pure function of the form, the client, and the resources
+// that are known, of which none means any.
+func parseRequest(form url.Values, t target, known []string, now time.Time) (request, *Error) {
 	q := request{
 		ClientID: t.client.ID, RedirectURI: t.uri, Mode: t.mode, State: []byte(t.state),
-		ResponseType: form.Get("response_type"), Nonce: []byte(form.Get("nonce")), Challenge: form.Get("code_challenge"),
+		ResponseType: canonicalType(form.Get("response_type")), Nonce: []byte(form.Get("nonce")),
 		IssuedAt: now.UnixMicro(), idTokenHint: form.Get("id_token_hint"),
-	}
-	refuse := func(code, description string) (request, *Error) {
-		return request{}, &Error{Code: code, Description: description}
 	}
 	if err := singleParams(form); err != nil {
 		return request{}, err
@@ -121,81 +145,149 @@ func parseRequest(form url.Values, t target, now time.Time) (request, *Error) {
 	if _, err := responseMode(form); err != nil {
 		return request{}, err
 	}
-	switch { // OIDC Core §6, §7.2.1: what is not supported is said so
-	case form.Get("request") != "":
-		return refuse("request_not_supported", "the request parameter is not supported")
-	case form.Get("request_uri") != "":
-		return refuse("request_uri_not_supported", "the request_uri parameter is not supported")
-	case form.Get("registration") != "":
-		return refuse("registration_not_supported", "the registration parameter is not supported")
+	if form.Get("registration") != "" { // OIDC Core §7.2.1
+		return request{}, &Error{Code: "registration_not_supported", Description: "the registration parameter is not supported"}
 	}
+	q.takeHints(form)
+	for _, take := range []func(url.Values, storage.Client) *Error{q.takeType, q.takeKept, q.takeScope, q.takeClaims, q.takeProof, q.takePrompt} {
+		if err := take(form, t.client); err != nil {
+			return request{}, err
+		}
+	}
+	var err *Error
+	if q.Resources, err = checkResources(form["resource"], known); err != nil {
+		return request{}, err
+	}
+	return q, q.takeAge(form.Get("max_age"), t.client.DefaultMaxAge, now)
+}
+
+// takeType checks the response type against what the client registered.
+func (q *request) takeType(form url.Values, c storage.Client) *Error {
+	registered := func(t string) bool { return canonicalType(t) == q.ResponseType }
 	switch {
 	case q.ResponseType == "":
-		return refuse(invalidRequest, "response_type is missing")
-	case q.ResponseType != "code":
-		return refuse(unsupportedResponseType, "response_type is not supported")
-	case !slices.Contains(t.client.ResponseTypes, "code") || !t.client.MayGrant("authorization_code"):
-		return refuse(unauthorizedClient, "the client is not registered for this response_type")
+		return &Error{Code: invalidRequest, Description: "response_type is missing"}
+	case !slices.Contains(responseTypes, q.ResponseType):
+		return &Error{Code: unsupportedResponseType, Description: "response_type is not supported"}
+	case !slices.ContainsFunc(c.ResponseTypes, registered), gives(q.ResponseType, "code") && !c.MayGrant("authorization_code"),
+		q.ResponseType != "code" && c.FAPI(),       // FAPI 2.0 §5.3.2.2
+		gives(q.ResponseType, "token") && c.DPoP(): // a token given in front is bound to nothing
+		return &Error{Code: unauthorizedClient, Description: "the client is not registered for this response_type"}
 	}
-	if len(q.RedirectURI)+len(q.State)+len(q.Nonce) > maxKept {
-		return refuse(invalidRequest, "the request is too long")
+	return nil
+}
+
+// takeKept checks what comes back to the client as it was.
+func (q *request) takeKept(form url.Values, _ storage.Client) *Error {
+	switch {
+	case len(q.RedirectURI)+len(q.State)+len(q.Nonce) > maxKept:
+		return &Error{Code: invalidRequest, Description: "the request is too long"}
+	case !isText(form.Get("state")) || !isText(form.Get("nonce")):
+		return &Error{Code: invalidRequest, Description: "state or nonce has characters that are not allowed"}
+	case gives(q.ResponseType, "id_token") && len(q.Nonce) == 0: // OIDC Core §3.2.2.1, §3.3.2.11
+		return &Error{Code: invalidRequest, Description: "nonce is missing"}
 	}
-	if !isText(form.Get("state")) || !isText(form.Get("nonce")) {
-		return refuse(invalidRequest, "state or nonce has characters that are not allowed")
-	}
-	// Hints are taken when they can be meant, and are never a reason to fail.
+	return nil
+}
+
+// takeHints takes hints when they can be meant; they are never a reason to fail.
+func (q *request) takeHints(form url.Values) {
 	if hint := form.Get("login_hint"); len(hint) <= 254 {
 		q.LoginHint = hint
 	}
 	if locales := form.Get("ui_locales"); len(locales) <= 254 {
 		q.UILocales = locales
 	}
+}
+
+// takeScope takes the scopes that mean something.
+func (q *request) takeScope(form url.Values, c storage.Client) *Error {
 	for _, s := range strings.Fields(form.Get("scope")) {
-		if s == "offline_access" && !t.client.MayGrant("refresh_token") {
-			continue // OIDC Core §11: nothing would come of it
+		if s == "offline_access" && !gives(q.ResponseType, "code") {
+			continue // OIDC Core §11
 		}
-		if slices.Contains(supportedScopes, s) && !slices.Contains(q.Scopes, s) {
+		if mayAsk(c, s) && !slices.Contains(q.Scopes, s) {
 			q.Scopes = append(q.Scopes, s)
 		}
 	}
-	// RFC 7636 §4.3: an absent method means plain, which RFC 9700 §2.1.1 rules out.
+	if gives(q.ResponseType, "id_token") && !hasScope(q.Scopes, "openid") { // OIDC Core §3.2.2.1
+		return &Error{Code: invalidScope, Description: "an id_token needs scope openid"}
+	}
+	return nil
+}
+
+// takeClaims takes the claims parameter (OIDC Core §5.5).
+func (q *request) takeClaims(form url.Values, _ storage.Client) *Error {
+	asked, err := parseClaims(form.Get("claims"))
+	if err != nil {
+		return err
+	}
+	q.Subject = asked.Subject
+	if hasScope(q.Scopes, "openid") {
+		q.Claims = asked.String()
+	}
+	return nil
+}
+
+// takeProof takes what the code is bound to: a challenge (RFC 7636 §4.3), of
+// which an absent method means plain, which RFC 9700 §2.1.1 rules out, and a
+// key (RFC 9449 §10).
+func (q *request) takeProof(form url.Values, c storage.Client) *Error {
+	q.Challenge, q.JKT = form.Get("code_challenge"), form.Get("dpop_jkt")
 	switch method := form.Get("code_challenge_method"); {
 	case q.Challenge == "" && method != "":
-		return refuse(invalidRequest, "code_challenge is missing")
-	case q.Challenge == "" && t.client.PKCE():
-		return refuse(invalidRequest, "code_challenge is required for this client")
+		return &Error{Code: invalidRequest, Description: "code_challenge is missing"}
+	case q.Challenge == "" && c.PKCE() && gives(q.ResponseType, "code"):
+		return &Error{Code: invalidRequest, Description: "code_challenge is required for this client"}
 	case q.Challenge != "" && method != "S256":
-		return refuse(invalidRequest, "code_challenge_method must be S256")
+		return &Error{Code: invalidRequest, Description: "code_challenge_method must be S256"}
 	case q.Challenge != "" && !isChallenge(q.Challenge):
-		return refuse(invalidRequest, "code_challenge is not a SHA-256 hash in base64url")
+		return &Error{Code: invalidRequest, Description: "code_challenge is not a SHA-256 hash in base64url"}
+	case q.JKT != "" && !isChallenge(q.JKT): // a thumbprint has the same form (RFC 7638)
+		return &Error{Code: invalidRequest, Description: "dpop_jkt is not a SHA-256 thumbprint in base64url"}
 	}
+	return nil
+}
+
+// prompts that mean something (OIDC Core §3.1.2.1, Initiating User Registration
+// §4).
+var promptValues = []string{"none", "login", "consent", "select_account", "create"}
+
+// takePrompt takes the prompts.
+func (q *request) takePrompt(form url.Values, _ storage.Client) *Error {
 	for _, p := range strings.Fields(form.Get("prompt")) {
-		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, p) {
-			return refuse(invalidRequest, "prompt has a value that is not supported")
+		if !slices.Contains(promptValues, p) {
+			return &Error{Code: invalidRequest, Description: "prompt has a value that is not supported"}
 		}
 		if !q.prompts(p) {
 			q.Prompt = append(q.Prompt, p)
 		}
 	}
 	if q.prompts("none") && len(q.Prompt) > 1 {
-		return refuse(invalidRequest, "prompt none must stand alone")
+		return &Error{Code: invalidRequest, Description: "prompt none must stand alone"}
 	}
-	q.maxAge = t.client.DefaultMaxAge
-	if s := form.Get("max_age"); s != "" {
-		age, err := strconv.Atoi(s)
-		if err != nil || age < 0 || s[0] == '+' || s[0] == '-' {
-			return refuse(invalidRequest, "max_age is not a number of seconds")
+	return nil
+}
+
+// takeAge takes how long ago a login may have been proven: as max_age says, or
+// else as the client registered, and not before now with prompt=login.
+func (q *request) takeAge(asked string, registered *int, now time.Time) *Error {
+	maxAge := registered
+	if asked != "" {
+		age, err := strconv.Atoi(asked)
+		if err != nil || age < 0 || asked[0] == '+' || asked[0] == '-' {
+			return &Error{Code: invalidRequest, Description: "max_age is not a number of seconds"}
 		}
-		q.maxAge = &age
+		maxAge = &age
 	}
-	if q.maxAge != nil {
-		age := min(time.Duration(*q.maxAge), 100*365*24*3600) * time.Second
+	if maxAge != nil {
+		age := min(time.Duration(*maxAge), 100*365*24*3600) * time.Second
 		q.FreshAfter = now.Add(-age).UnixMicro()
 	}
-	if q.prompts("login") {
+	if q.prompts("login") || q.prompts("create") {
 		q.FreshAfter = now.UnixMicro()
 	}
-	return q, nil
+	return nil
 }
 
 // isText says whether s comes back from a form and from JSON as it was (RFC

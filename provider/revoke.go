@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"context"
 	"errors"
 
 	"github.com/sealpost/sealpost/keys"
@@ -14,26 +13,32 @@ var errNotYours = &Error{Code: invalidGrant, Description: "the token was issued 
 // the whole grant goes with it: its refresh token and every access token. A
 // token that means nothing here is no error (§2.2); another client's is
 // refused (§2.1).
-func (p *Provider) revoke(ctx context.Context, client storage.Client, token string) error {
-	now := p.cfg.Now()
+func (p *Provider) revoke(c *call, client storage.Client) (any, error) {
+	if err := p.spend(c); err != nil {
+		return nil, err
+	}
+	if err := c.needs("token"); err != nil {
+		return nil, err
+	}
+	token, now := c.form.Get("token"), p.cfg.Now()
 	if random, _, ok := p.readRefreshToken(token); ok {
-		g, _, err := p.cfg.Store.Grant(ctx, keys.Hash(random), now)
+		g, _, err := p.cfg.Store.Grant(c.Context(), keys.Hash(random), now)
 		switch {
 		case errors.Is(err, storage.ErrNotFound): // over already
-			return nil
+			return nil, nil
 		case err != nil:
-			return err
+			return nil, err
 		case g.ClientID != client.ID:
-			return errNotYours
+			return nil, errNotYours
 		}
-		return p.cfg.Store.RevokeGrant(ctx, g.ID, client.ID, now)
+		return nil, p.cfg.Store.RevokeGrant(c.Context(), g.ID, client.ID, now)
 	}
-	c, err := p.readAccessToken(token)
+	claims, err := p.readAccessToken(token)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	if c.ClientID != client.ID {
-		return errNotYours
+	if claims.ClientID != client.ID {
+		return nil, errNotYours
 	}
-	return p.cfg.Store.RevokeGrant(ctx, c.grantID(), client.ID, now)
+	return nil, p.end(c.Context(), claims)
 }

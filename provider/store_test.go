@@ -83,67 +83,121 @@ func (s *watched) leave(method string, err error) error {
 	return err
 }
 
-func (s *watched) Client(ctx context.Context, id string) (storage.Client, error) {
-	if err := s.read(ctx, "Client"); err != nil {
-		return storage.Client{}, err
+// reading and writing pass a call on, counted, unless it is to fail.
+func reading[T any](s *watched, ctx context.Context, method string, call func() (T, error)) (T, error) {
+	if err := s.read(ctx, method); err != nil {
+		return *new(T), err
 	}
-	return s.Store.Client(ctx, id)
+	return call()
 }
 
-func (s *watched) RedeemCode(ctx context.Context, g storage.Grant, now time.Time) (storage.User, error) {
-	if err := s.write(ctx, "RedeemCode"); err != nil {
-		return storage.User{}, err
+func writing[T any](s *watched, ctx context.Context, method string, call func() (T, error)) (T, error) {
+	if err := s.write(ctx, method); err != nil {
+		return *new(T), err
 	}
-	u, err := s.Store.RedeemCode(ctx, g, now)
-	return u, s.leave("RedeemCode", err)
+	v, err := call()
+	return v, s.leave(method, err)
+}
+
+func effect(s *watched, ctx context.Context, method string, call func() error) error {
+	_, err := writing(s, ctx, method, func() (struct{}, error) { return struct{}{}, call() })
+	return err
+}
+
+// granting is a grant with its user.
+type granting struct {
+	storage.Grant
+	storage.User
+}
+
+func (s *watched) Client(ctx context.Context, id string) (storage.Client, error) {
+	return reading(s, ctx, "Client", func() (storage.Client, error) { return s.Store.Client(ctx, id) })
+}
+
+func (s *watched) AddClient(ctx context.Context, c storage.Client) error {
+	return effect(s, ctx, "AddClient", func() error { return s.Store.AddClient(ctx, c) })
+}
+
+func (s *watched) SaveClient(ctx context.Context, c storage.Client) error {
+	return effect(s, ctx, "SaveClient", func() error { return s.Store.SaveClient(ctx, c) })
+}
+
+func (s *watched) RemoveClient(ctx context.Context, id string) error {
+	return effect(s, ctx, "RemoveClient", func() error { return s.Store.RemoveClient(ctx, id) })
+}
+
+func (s *watched) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error) {
+	return writing(s, ctx, "RedeemCode", func() (storage.User, error) { return s.Store.RedeemCode(ctx, g, notify, now) })
 }
 
 func (s *watched) BurnCode(ctx context.Context, g storage.Grant, now time.Time) error {
-	if err := s.write(ctx, "BurnCode"); err != nil {
-		return err
-	}
-	return s.leave("BurnCode", s.Store.BurnCode(ctx, g, now))
+	return effect(s, ctx, "BurnCode", func() error { return s.Store.BurnCode(ctx, g, now) })
 }
 
-func (s *watched) Refresh(ctx context.Context, id, clientID string, generation int, now, idleAt, expiresAt time.Time) (storage.Grant, storage.User, error) {
-	if err := s.write(ctx, "Refresh"); err != nil {
-		return storage.Grant{}, storage.User{}, err
-	}
-	g, u, err := s.Store.Refresh(ctx, id, clientID, generation, now, idleAt, expiresAt)
-	return g, u, s.leave("Refresh", err)
+func (s *watched) Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (storage.Grant, storage.User, error) {
+	g, err := writing(s, ctx, "Refresh", func() (granting, error) {
+		g, u, err := s.Store.Refresh(ctx, r, now)
+		return granting{g, u}, err
+	})
+	return g.Grant, g.User, err
 }
 
 func (s *watched) Grant(ctx context.Context, id string, now time.Time) (storage.Grant, storage.User, error) {
-	if err := s.read(ctx, "Grant"); err != nil {
-		return storage.Grant{}, storage.User{}, err
-	}
-	return s.Store.Grant(ctx, id, now)
+	g, err := reading(s, ctx, "Grant", func() (granting, error) {
+		g, u, err := s.Store.Grant(ctx, id, now)
+		return granting{g, u}, err
+	})
+	return g.Grant, g.User, err
 }
 
 func (s *watched) RevokeGrant(ctx context.Context, id, clientID string, now time.Time) error {
-	if err := s.write(ctx, "RevokeGrant"); err != nil {
-		return err
-	}
-	return s.leave("RevokeGrant", s.Store.RevokeGrant(ctx, id, clientID, now))
+	return effect(s, ctx, "RevokeGrant", func() error { return s.Store.RevokeGrant(ctx, id, clientID, now) })
 }
 
 func (s *watched) Consent(ctx context.Context, userID, clientID string) (storage.Consent, error) {
-	if err := s.read(ctx, "Consent"); err != nil {
-		return storage.Consent{}, err
-	}
-	return s.Store.Consent(ctx, userID, clientID)
+	return reading(s, ctx, "Consent", func() (storage.Consent, error) { return s.Store.Consent(ctx, userID, clientID) })
 }
 
 func (s *watched) SaveConsent(ctx context.Context, c storage.Consent) error {
-	if err := s.write(ctx, "SaveConsent"); err != nil {
-		return err
-	}
-	return s.leave("SaveConsent", s.Store.SaveConsent(ctx, c))
+	return effect(s, ctx, "SaveConsent", func() error { return s.Store.SaveConsent(ctx, c) })
 }
 
-func (s *watched) EndSession(ctx context.Context, id string, now time.Time) error {
-	if err := s.write(ctx, "EndSession"); err != nil {
-		return err
-	}
-	return s.leave("EndSession", s.Store.EndSession(ctx, id, now))
+func (s *watched) EndSession(ctx context.Context, id string, now time.Time) ([]string, error) {
+	return writing(s, ctx, "EndSession", func() ([]string, error) { return s.Store.EndSession(ctx, id, now) })
+}
+
+func (s *watched) Use(ctx context.Context, uses []storage.Use, now time.Time) error {
+	return effect(s, ctx, "Use", func() error { return s.Store.Use(ctx, uses, now) })
+}
+
+func (s *watched) Used(ctx context.Context, key string, now time.Time) (bool, error) {
+	return reading(s, ctx, "Used", func() (bool, error) { return s.Store.Used(ctx, key, now) })
+}
+
+func (s *watched) CountLimits(ctx context.Context, limits []storage.Limit, now time.Time) error {
+	return effect(s, ctx, "CountLimits", func() error { return s.Store.CountLimits(ctx, limits, now) })
+}
+
+func (s *watched) AddDevice(ctx context.Context, d storage.Device) error {
+	return effect(s, ctx, "AddDevice", func() error { return s.Store.AddDevice(ctx, d) })
+}
+
+func (s *watched) Device(ctx context.Context, userCode string, now time.Time) (storage.Device, error) {
+	return reading(s, ctx, "Device", func() (storage.Device, error) { return s.Store.Device(ctx, userCode, now) })
+}
+
+func (s *watched) AllowDevice(ctx context.Context, userCode string, login storage.Login, now time.Time) error {
+	return effect(s, ctx, "AllowDevice", func() error { return s.Store.AllowDevice(ctx, userCode, login, now) })
+}
+
+func (s *watched) DenyDevice(ctx context.Context, userCode string, now time.Time) error {
+	return effect(s, ctx, "DenyDevice", func() error { return s.Store.DenyDevice(ctx, userCode, now) })
+}
+
+func (s *watched) PollDevice(ctx context.Context, id, clientID string, now time.Time) (storage.Device, error) {
+	return writing(s, ctx, "PollDevice", func() (storage.Device, error) { return s.Store.PollDevice(ctx, id, clientID, now) })
+}
+
+func (s *watched) RedeemDevice(ctx context.Context, id string, g storage.Grant, notify bool, now time.Time) (storage.User, error) {
+	return writing(s, ctx, "RedeemDevice", func() (storage.User, error) { return s.Store.RedeemDevice(ctx, id, g, notify, now) })
 }

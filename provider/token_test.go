@@ -67,7 +67,7 @@ func TestIDTokenClaims(t *testing.T) {
 	want := map[string]any{
 		"iss": issuer, "sub": login.User.ID, "aud": "web", "iat": float64(now), "exp": float64(now) + idTTL.Seconds(),
 		"auth_time": float64(login.Session.AuthTime.Unix()), "nonce": "the nonce", "acr": acrMail, "sid": keys.SID(login.Session.ID),
-		"at_hash": keys.LeftHalf(g.access),
+		"at_hash": keys.LeftHalf("RS256", g.access),
 		"email":   "Ada@Example.com", "email_verified": true, "preferred_username": "Ada@Example.com", "name": "Ada Lovelace", "locale": "en-GB",
 		"updated_at": g.claims["updated_at"],
 	}
@@ -163,7 +163,7 @@ func TestSigningAlgorithms(t *testing.T) {
 			if header.Algorithm != "ES256" || header.KeyID == "" || header.ExtraHeaders[jose.HeaderType] != "at+jwt" {
 				t.Errorf("RFC 9068 §2.1: access token: %+v", header)
 			}
-			if g.claims["at_hash"] != keys.LeftHalf(g.access) {
+			if g.claims["at_hash"] != keys.LeftHalf("RS256", g.access) {
 				t.Errorf("OIDC Core §3.1.3.6: at_hash %v", g.claims["at_hash"])
 			}
 		})

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,25 +26,20 @@ type jrdLink struct {
 
 // webfinger tells who signs in the addresses of our domains (OIDC Discovery
 // §2). It answers alike for every name, whether or not somebody has it.
-func (p *Provider) webfinger(w http.ResponseWriter, r *http.Request) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
+func (p *Provider) webfinger(c *call) (any, error) {
+	query := c.URL.Query()
 	resource := query["resource"]
 	switch {
-	case err != nil || len(resource) != 1 || resource[0] == "" || len(resource[0]) > maxParam: // RFC 7033 §4.2
-		p.writeAPI(w, r, nil, &Error{Code: invalidRequest, Description: "one resource is wanted"})
-		return
+	case len(resource) != 1 || resource[0] == "" || len(resource[0]) > maxParam: // RFC 7033 §4.2
+		return nil, &Error{Code: invalidRequest, Description: "one resource is wanted"}
 	case resourceDomain(resource[0]) == "" || !slices.Contains(p.domains, resourceDomain(resource[0])):
-		p.writeAPI(w, r, nil, &Error{Code: notFound, Description: "there is no such resource here"})
-		return
+		return nil, &Error{Code: notFound, Description: "there is no such resource here"}
 	}
 	answer := jrd{Subject: resource[0], Links: []jrdLink{}}
 	if rel := query["rel"]; len(rel) == 0 || slices.Contains(rel, relIssuer) { // RFC 7033 §4.3
 		answer.Links = append(answer.Links, jrdLink{relIssuer, p.cfg.Issuer})
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/jrd+json")
-	h.Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(answer) // to a client that may be gone
+	return reply{http.StatusOK, "application/jrd+json", answer}, nil
 }
 
 // resourceDomain gives the domain of acct:user@domain and https://domain/…; ""

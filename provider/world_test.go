@@ -76,8 +76,38 @@ func testClients() []storage.Client {
 		confidential("once", func(c *storage.Client) { c.GrantTypes = []string{"authorization_code"} }),
 		confidential("aged", func(c *storage.Client) { hour := 3600; c.DefaultMaxAge = &hour }),
 		confidential("poster", func(c *storage.Client) { c.TokenEndpointAuthMethod = "client_secret_post" }),
+		confidential("front", func(c *storage.Client) { c.GrantTypes, c.ResponseTypes = everyGrant, responseTypes }),
+		confidential("frontthin", func(c *storage.Client) {
+			c.GrantTypes, c.ResponseTypes, c.IDTokenClaims = everyGrant, responseTypes, new(bool)
+		}),
+		confidential("ps", func(c *storage.Client) { c.IDTokenSigningAlg = "PS256" }),
+		confidential("ed", func(c *storage.Client) { c.IDTokenSigningAlg, c.AccessTokenSigningAlg = "EdDSA", "RS256" }),
+		confidential("opaque", func(c *storage.Client) { c.AccessTokenFormat = "opaque" }),
+		confidential("signed", func(c *storage.Client) { c.UserinfoSigningAlg = "RS256" }),
+		confidential("pair", func(c *storage.Client) { c.SubjectType = "pairwise" }),
+		confidential("pairtoo", func(c *storage.Client) {
+			c.SubjectType, c.SectorIdentifierURI = "pairwise", "https://pair.example.com/sector.json"
+		}),
+		confidential("machine", func(c *storage.Client) {
+			c.GrantTypes, c.Scope = append([]string{"client_credentials"}, everyGrant...), "openid email api:read api:write"
+		}),
+		confidential("bound", func(c *storage.Client) { c.DPoPBound = true }),
+		{ID: "jwt", Name: "App jwt", RedirectURIs: []string{"https://jwt.example.com/cb"}, RequestURIs: []string{"https://jwt.example.com/request#1"},
+			TokenEndpointAuthMethod: "private_key_jwt", JWKS: jwks(signerOf("jwt", jose.ES256), signerOf("jwt", jose.RS256), signerOf("jwt", jose.PS256), signerOf("jwt", jose.EdDSA))},
+		fapiClient("fapi"), fapiClient("fapitoo"),
 		{ID: "spa", Name: "App spa", RedirectURIs: []string{"https://spa.example.com/cb"}, PostLogoutRedirectURIs: []string{"https://spa.example.com/"}},
 		{ID: "cli", ApplicationType: "native", RedirectURIs: []string{"http://127.0.0.1/cb", "com.example.cli:/cb"}},
+	}
+}
+
+var everyGrant = []string{"authorization_code", "refresh_token", "implicit"}
+
+// fapiClient is a client of the FAPI 2.0 Security Profile.
+func fapiClient(id string) storage.Client {
+	return storage.Client{
+		ID: id, Name: "App " + id, Profile: "fapi2", TokenEndpointAuthMethod: "private_key_jwt",
+		RedirectURIs: []string{"https://" + id + ".example.com/cb", "https://" + id + ".example.com/cb?dummy1=lorem&dummy2=ipsum"},
+		JWKS:         jwks(signerOf(id, jose.ES256), signerOf(id, jose.PS256), signerOf(id, jose.EdDSA), signerOf(id, jose.RS256)),
 	}
 }
 
@@ -96,9 +126,6 @@ type engine interface {
 	StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mail, limits []storage.Limit, now time.Time) error
 	CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (storage.Login, error)
 	Session(ctx context.Context, id string, now time.Time) (storage.Login, error)
-	AddClient(ctx context.Context, c storage.Client) error
-	SaveClient(ctx context.Context, c storage.Client) error
-	RemoveClient(ctx context.Context, id string) error
 	DisableUser(ctx context.Context, id string, now time.Time) error
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 	Close() error
@@ -230,7 +257,7 @@ func (w *world) openKeys() (keys.Secret, *keys.Ring) {
 			w.Fatal(err)
 		}
 	}
-	ring, err := keys.Open(ctx, w.engine, shared.secret, w.clock.Now)
+	ring, err := keys.Open(ctx, keys.Config{Store: w.engine, Secret: shared.secret, KeepFor: idTTL, Now: w.clock.Now})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -238,6 +265,7 @@ func (w *world) openKeys() (keys.Secret, *keys.Ring) {
 }
 
 type keyStore struct {
+	keys.Store
 	secret keys.Secret
 	keys   []storage.SigningKey
 }
@@ -249,6 +277,8 @@ func (s *keyStore) AddSigningKey(_ context.Context, k storage.SigningKey) error 
 	return nil
 }
 
+func (s *keyStore) RemoveSigningKeys(context.Context, time.Time) error { return nil }
+
 var sharedKeys = sync.OnceValue(func() *keyStore {
 	s := &keyStore{}
 	var err error
@@ -256,7 +286,7 @@ var sharedKeys = sync.OnceValue(func() *keyStore {
 		panic(err)
 	}
 	before := func() time.Time { return time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC) }
-	if _, err = keys.Open(context.Background(), s, s.secret, before); err != nil {
+	if _, err = keys.Open(context.Background(), keys.Config{Store: s, Secret: s.secret, Now: before}); err != nil {
 		panic(err)
 	}
 	return s
@@ -410,7 +440,7 @@ func (b *browser) login() storage.Login {
 // endSession ends the session behind the browser's back.
 func (b *browser) endSession() {
 	b.Helper()
-	if err := b.engine.EndSession(context.Background(), b.sessionID(), b.clock.Now()); err != nil {
+	if _, err := b.engine.EndSession(context.Background(), b.sessionID(), b.clock.Now()); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -592,7 +622,13 @@ func (w *world) api(path, clientID string, pairs ...string) answer {
 		change(form, "client_id", clientID, "client_secret", secretOf(clientID))
 	}
 	change(form, pairs...)
+	if c.TokenEndpointAuthMethod == "private_key_jwt" {
+		form = w.asserted(form, clientID)
+	}
 	r := newRequest("POST", path, form)
+	if c.DPoP() {
+		w.bound(r, signerOf("key of "+clientID, jose.ES256), "")
+	}
 	if c.TokenEndpointAuthMethod == "client_secret_basic" {
 		r.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(secretOf(clientID)))
 	}
@@ -684,7 +720,7 @@ func (w *world) proven(token string) (header jose.Header, claims map[string]any)
 	if err := json.Unmarshal([]byte(w.send(newRequest("GET", "/jwks", nil)).body), &set); err != nil {
 		w.Fatal(err)
 	}
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+	jws, err := jose.ParseSignedCompact(token, keys.Algorithms)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and this machine lacks. On Debian and Ubuntu it
+# Installs what the tests need and this machine lacks; with the argument
+# "integration", what the integration tests need as well. On Debian and Ubuntu it
 # does so with apt; elsewhere it says what to install.
 set -eu
 
@@ -12,6 +13,15 @@ have_chromium() {
 }
 have_pgbouncer() { command -v pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_compiler() { command -v gcc || command -v clang; }
+have_apache() { [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]; }
+have_node() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
+have_npm() { command -v npm; }
+have_authlib() {
+	for name in "${SEALPOST_TEST_PYTHON:-python3}" /usr/bin/python3; do
+		"$name" -c "import authlib, flask, requests" && return
+	done
+	return 1
+}
 
 if ! command -v go >/dev/null 2>&1; then
 	echo "Go is missing: install the version that go.mod names, from https://go.dev/dl" >&2
@@ -22,17 +32,23 @@ have_compiler >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 [ -n "${SEALPOST_TEST_POSTGRES:-}" ] || have_postgres >/dev/null 2>&1 || packages="$packages postgresql"
 have_pgbouncer >/dev/null 2>&1 || packages="$packages pgbouncer"
 have_chromium >/dev/null 2>&1 || packages="$packages chromium"
+if [ "${1:-}" = integration ]; then # apache2-bin: the server, and no service
+	have_apache || packages="$packages apache2-bin libapache2-mod-auth-openidc"
+	have_node >/dev/null 2>&1 || packages="$packages nodejs"
+	have_npm >/dev/null 2>&1 || packages="$packages npm"
+	have_authlib >/dev/null 2>&1 || packages="$packages python3-authlib python3-flask python3-requests"
+fi
 [ -n "$packages" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
 	echo "The tests need, by their Debian names:$packages" >&2
-	echo "Install them with this system's own package manager, then run make test again." >&2
+	echo "Install them with this system's own package manager, then run make again." >&2
 	exit 1
 fi
 root=""
 if [ "$(id -u)" -ne 0 ]; then
 	if ! command -v sudo >/dev/null 2>&1; then
-		echo "Run as root, then run make test again: apt-get install$packages" >&2
+		echo "Run as root, then run make again: apt-get install$packages" >&2
 		exit 1
 	fi
 	root=sudo
