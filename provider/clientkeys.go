@@ -50,23 +50,31 @@ func newClientKeys(f *fetcher) *clientKeys {
 // verify gives the payload and the protected header of a compact JWS that the
 // client signed with one of algs. What does not fit the keys known of a
 // jwks_uri makes it be fetched again, at most once a minute (OIDC Core
-// §10.1.1). Extensions are refused, critical or not: b64 (RFC 7797) changes
-// what is signed. Keys that the header brings along count for nothing.
+// §10.1.1). Keys that the header brings along count for nothing.
 func (k *clientKeys) verify(ctx context.Context, c storage.Client, token string, algs []jose.SignatureAlgorithm) (payload []byte, header jose.Header, err error) {
 	jws, err := jose.ParseSignedCompact(token, algs)
 	if err != nil {
 		return nil, jose.Header{}, err
 	}
 	header = jws.Signatures[0].Protected
-	for _, extension := range []jose.HeaderKey{"crit", "b64"} {
-		if _, ok := header.ExtraHeaders[extension]; ok {
-			return nil, jose.Header{}, fmt.Errorf("%s is not supported", extension)
-		}
+	if err := noExtensions(header); err != nil {
+		return nil, jose.Header{}, err
 	}
 	if payload, err = k.prove(ctx, c, jws); err != nil {
 		return nil, jose.Header{}, err
 	}
 	return payload, header, nil
+}
+
+// noExtensions refuses extensions of JWS, critical or not: b64 (RFC 7797)
+// changes what is signed.
+func noExtensions(header jose.Header) error {
+	for _, extension := range []jose.HeaderKey{"crit", "b64"} {
+		if _, ok := header.ExtraHeaders[extension]; ok {
+			return fmt.Errorf("%s is not supported", extension)
+		}
+	}
+	return nil
 }
 
 // prove verifies with the keys that are at hand, then with fresh ones.

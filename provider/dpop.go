@@ -94,7 +94,7 @@ func readProof(token string) (jkt string, claims dpopClaims, err error) {
 	case key == nil || !key.IsPublic() || !key.Valid():
 		return "", claims, errors.New("jwk is not a public key")
 	}
-	if err := strongKey(key.Key); err != nil {
+	if err := errors.Join(noExtensions(header), strongKey(key.Key)); err != nil {
 		return "", claims, err
 	}
 	payload, err := jws.Verify(key.Key)

@@ -395,6 +395,7 @@ func TestDPoPProofs(t *testing.T) {
 		"another key's signature":              {by(good(), header("jwk", stranger.key.Public())), "invalid_dpop_proof"},
 		"RS256":                                {rsa.sign(t, good(), map[jose.HeaderKey]any{"typ": dpopType, "jwk": rsa.key.Public()}), "invalid_dpop_proof"},
 		"no alg":                               {unsigned(by(good(), header())), "invalid_dpop_proof"},
+		"RFC 7797: another payload":            {by(good(), header("b64", true)), "invalid_dpop_proof"},
 		"no jti":                               {by(good("jti", nil), header()), "invalid_dpop_proof"},
 		"no htm":                               {by(good("htm", nil), header()), "invalid_dpop_proof"},
 		"another htm":                          {by(good("htm", "POST"), header()), "invalid_dpop_proof"},

@@ -394,9 +394,9 @@ func registrable(c *storage.Client) []metadataField {
 	}
 }
 
-// unsupported are fields that cannot be ignored: a client that sets one would not
-// understand our answers, or believe them protected when they are not.
-var unsupported = []string{
+// UnsupportedMetadata are fields that cannot be ignored: a client that sets one
+// would not understand our answers, or believe them protected when they are not.
+var UnsupportedMetadata = []string{
 	"id_token_encrypted_response_alg", "id_token_encrypted_response_enc", "userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc",
 	"request_object_encryption_alg", "request_object_encryption_enc",
 	"authorization_signed_response_alg", "authorization_encrypted_response_alg", "authorization_encrypted_response_enc",
@@ -407,7 +407,7 @@ var unsupported = []string{
 // client makes a client of the fields, over base. What they leave out is as OIDC
 // Registration §2 has it, and a person is asked to consent.
 func (m metadataFields) client(base storage.Client) (storage.Client, error) {
-	for _, name := range unsupported {
+	for _, name := range UnsupportedMetadata {
 		if !slices.Contains([]string{"", "null", "false", `""`}, string(m[name])) {
 			return base, MetadataError{Field: name, Fix: "is not supported here; leave it out", Code: invalidClientMetadata}.public()
 		}
