@@ -198,12 +198,24 @@ const completeAttempt = `
 // the user is disabled or unknown and Signup is not set; then nothing is
 // written. A Current of another user ends as by EndSession.
 func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (l storage.Login, err error) {
-	s := c.Session
-	err = db.get(ctx, "complete attempt", loginFields(&l), completeAttempt, at(now), c.AttemptID, c.ByCode, c.UserID, c.Signup, c.Current,
-		s.ID, at(s.AuthTime), at(s.CreatedAt), at(s.SeenAt), at(s.ExpiresAt), at(s.IdleAt), s.Browser, s.Network)
+	s, found := c.Session, false
+	err = db.transaction(ctx, "complete attempt", func(b *pgx.Batch) {
+		b.Queue(completeAttempt, at(now), c.AttemptID, c.ByCode, c.UserID, c.Signup, c.Current,
+			s.ID, at(s.AuthTime), at(s.CreatedAt), at(s.SeenAt), at(s.ExpiresAt), at(s.IdleAt), s.Browser, s.Network).QueryRow(func(row pgx.Row) error {
+			err := row.Scan(loginFields(&l)...)
+			found = err == nil
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = nil
+			}
+			return err
+		})
+		b.Queue(queueNoticesOfSession, at(now), c.Current) // sees what was redeemed while the statement before it waited
+	})
 	switch {
 	case err != nil:
 		return storage.Login{}, err
+	case !found:
+		return storage.Login{}, storage.ErrNotFound
 	case l.User.ID == "":
 		return storage.Login{}, storage.ErrRefused
 	case l.Session.ID == "":

@@ -71,15 +71,19 @@ func grantOf(l storage.Login) storage.Grant {
 func redeem(t testing.TB, db *postgres.DB, l storage.Login) storage.Grant {
 	t.Helper()
 	g := grantOf(l)
-	if _, err := db.RedeemCode(t.Context(), g, t0); err != nil {
+	if _, err := db.RedeemCode(t.Context(), g, true, t0); err != nil {
 		t.Fatal(err)
 	}
 	return g
 }
 
+func refreshing(g storage.Grant, generation int) storage.Refreshing {
+	return storage.Refreshing{ID: g.ID, ClientID: g.ClientID, Generation: generation, IdleAt: t0.Add(720 * time.Hour), ExpiresAt: t0.Add(721 * time.Hour)}
+}
+
 func refresh(t testing.TB, db *postgres.DB, g storage.Grant, generation int) {
 	t.Helper()
-	if _, _, err := db.Refresh(t.Context(), g.ID, g.ClientID, generation, t0, t0.Add(720*time.Hour), t0.Add(721*time.Hour)); err != nil {
+	if _, _, err := db.Refresh(t.Context(), refreshing(g, generation), t0); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -24,6 +24,17 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	key := storage.SigningKey{ID: fmt.Sprint("key", n), Algorithm: "RS256", Generation: int(n), Sealed: []byte{0, 0xff}, CreatedAt: t0, SignsAt: t0}
 	consent := storage.Consent{UserID: c.UserID, ClientID: client.ID, Scopes: []string{"openid"}, At: t0}
 
+	use := storage.Use{Key: fmt.Sprint("use", n), EndsAt: later}
+	held := storage.Use{Key: fmt.Sprint("held", n), Holder: "holder", EndsAt: later}
+	device := storage.Device{
+		ID: fmt.Sprint("device", n), UserCode: fmt.Sprint("CODE", n), ClientID: g.ClientID, Scopes: []string{"openid"},
+		CreatedAt: t0, ExpiresAt: later, Interval: 5 * time.Second, PollAt: t0,
+	}
+	denied := device
+	denied.ID, denied.UserCode = fmt.Sprint("denied", n), fmt.Sprint("DENIED", n)
+	ofDevice := g
+	ofDevice.ID = fmt.Sprint("grant of device", n)
+
 	step("StartAttempt", func() error { return db.StartAttempt(ctx, a, m, limits, t0) })
 	step("StartAttempt, no limit", func() error { return db.StartAttempt(ctx, other, otherMail, nil, t0) })
 	step("StartAttempt, limit full", func() error {
@@ -63,18 +74,54 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	step("CountLimits", func() error {
 		return db.CountLimits(ctx, []storage.Limit{{Key: "code:a", Max: 9, Window: time.Hour}}, t0)
 	})
-	step("RedeemCode", func() error { _, err := db.RedeemCode(ctx, g, t0); return err })
-	step("Refresh", func() error { _, _, err := db.Refresh(ctx, g.ID, g.ClientID, 1, t0, later, later); return err })
+	step("RedeemCode", func() error { _, err := db.RedeemCode(ctx, g, true, t0); return err })
+	step("Refresh", func() error { _, _, err := db.Refresh(ctx, refreshing(g, 1), t0); return err })
+	step("Use", func() error { return db.Use(ctx, []storage.Use{use, held}, t0) })
+	step("Use by its holder", func() error { return db.Use(ctx, []storage.Use{held}, t0) })
+	step("Use again", func() error { return wantIs(db.Use(ctx, []storage.Use{held, use}, t0), storage.ErrConflict) })
+	step("Used", func() error { _, err := db.Used(ctx, use.Key, t0); return err })
+	step("AddDevice", func() error { return db.AddDevice(ctx, device) })
+	step("AddDevice again", func() error { return wantIs(db.AddDevice(ctx, device), storage.ErrConflict) })
+	step("AddDevice, another", func() error { return db.AddDevice(ctx, denied) })
+	step("Device", func() error { _, err := db.Device(ctx, device.UserCode, t0); return err })
+	step("AllowDevice", func() error { return db.AllowDevice(ctx, device.UserCode, l, t0) })
+	step("DenyDevice", func() error { return db.DenyDevice(ctx, denied.UserCode, t0) })
+	for _, poll := range []string{"PollDevice", "PollDevice too early"} {
+		step(poll, func() error { _, err := db.PollDevice(ctx, device.ID, device.ClientID, t0); return err })
+	}
+	step("RedeemDevice", func() error { _, err := db.RedeemDevice(ctx, device.ID, ofDevice, true, t0); return err })
+	step("RedeemDevice again", func() error {
+		_, err := db.RedeemDevice(ctx, device.ID, ofDevice, true, t0)
+		return wantIs(err, storage.ErrNotFound)
+	})
 	step("Grant", func() error { _, _, err := db.Grant(ctx, g.ID, t0); return err })
 	step("RedeemCode again", func() error {
-		_, err := db.RedeemCode(ctx, g, t0)
+		_, err := db.RedeemCode(ctx, g, false, t0)
 		return wantIs(err, storage.ErrConflict)
 	})
 	step("BurnCode", func() error { return db.BurnCode(ctx, g, t0) })
 	step("RevokeGrant", func() error { return db.RevokeGrant(ctx, g.ID, g.ClientID, t0) })
 	step("SaveConsent", func() error { return db.SaveConsent(ctx, consent) })
 	step("Consent", func() error { _, err := db.Consent(ctx, consent.UserID, consent.ClientID); return err })
-	step("EndSession", func() error { return db.EndSession(ctx, l.Session.ID, t0) })
+	step("EndSession", func() error {
+		clients, err := db.EndSession(ctx, l.Session.ID, t0)
+		if err == nil && len(clients) != 1 {
+			err = fmt.Errorf("got clients %q", clients)
+		}
+		return err
+	})
+	step("ClaimNotices", func() error {
+		notices, err := db.ClaimNotices(ctx, 10, t0, later)
+		if err == nil && (len(notices) != 1 || notices[0].SessionID != l.Session.ID) {
+			err = fmt.Errorf("got %+v", notices)
+		}
+		return err
+	})
+	step("FinishNotices", func() error {
+		return db.FinishNotices(ctx, []storage.NoticeOutcome{
+			{SessionID: l.Session.ID, ClientID: g.ClientID, State: storage.NoticeDelivered, Detail: "204"}, {SessionID: "unknown", ClientID: "unknown", State: storage.NoticeQueued, NextAt: later},
+		}, t0)
+	})
 	step("DisableUser", func() error { return db.DisableUser(ctx, l.User.ID, t0) })
 	step("AddClient", func() error { return db.AddClient(ctx, client) })
 	step("SaveClient", func() error { return db.SaveClient(ctx, client) })
@@ -150,7 +197,7 @@ func TestNewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, url)
-	for _, table := range []string{"clients", "users", "sessions", "attempts", "mail", "limits", "grants", "consents", "signing_keys"} {
+	for _, table := range []string{"clients", "users", "sessions", "attempts", "mail", "limits", "grants", "consents", "signing_keys", "session_clients", "logout_notices", "uses", "devices"} {
 		run(t, admin, `ALTER TABLE `+table+` ADD COLUMN later text NOT NULL DEFAULT 'later'`)
 	}
 	run(t, admin, `CREATE TABLE later (id text PRIMARY KEY)`)

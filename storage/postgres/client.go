@@ -103,11 +103,18 @@ const deleteClient = `
 		DELETE FROM consents USING gone WHERE client_id = gone.id
 	), granted AS (
 		DELETE FROM grants USING gone WHERE client_id = gone.id
+	), asked AS (
+		DELETE FROM devices USING gone WHERE client_id = gone.id
+	), signed_in AS (
+		DELETE FROM session_clients USING gone WHERE client_id = gone.id
+	), queued AS (
+		DELETE FROM logout_notices USING gone WHERE client_id = gone.id AND state = 'queued'
 	)
 	SELECT id FROM gone`
 
-// RemoveClient removes a client with its grants and consents, so that whoever
-// takes the id next does not get them: storage.ErrNotFound when there is none.
+// RemoveClient removes a client with its grants, consents, device requests and
+// queued notices, so that whoever takes the id next does not get them:
+// storage.ErrNotFound when there is none.
 func (db *DB) RemoveClient(ctx context.Context, id string) error {
 	return db.get(ctx, "remove client", []any{&id}, deleteClient, id)
 }

@@ -9,57 +9,74 @@ import (
 
 // grantColumns are the columns of g in the order of grantFields.
 const grantColumns = `g.id, g.client_id, g.user_id, g.session_id, g.scopes, g.auth_time, g.created_at, g.expires_at,
-	g.refresh, g.refresh_idle_at, g.refresh_ends_at, g.offline, g.revoked_at`
+	g.refresh, g.refresh_idle_at, g.refresh_ends_at, g.refreshed_at, g.offline, g.revoked_at, g.jkt, g.resources, g.claims`
 
 func grantFields(g *storage.Grant) []any {
 	return []any{
 		&g.ID, &g.ClientID, &g.UserID, &g.SessionID, words{&g.Scopes}, stamp{&g.AuthTime}, stamp{&g.CreatedAt}, stamp{&g.ExpiresAt},
-		&g.Refresh, stamp{&g.RefreshIdleAt}, stamp{&g.RefreshEndsAt}, &g.Offline, stamp{&g.RevokedAt},
+		&g.Refresh, stamp{&g.RefreshIdleAt}, stamp{&g.RefreshEndsAt}, stamp{&g.RefreshedAt}, &g.Offline, stamp{&g.RevokedAt},
+		&g.JKT, words{&g.Resources}, &g.Claims,
 	}
 }
 
-// grantValues are the arguments $1 to $13 of insertGrant.
+// grantValues are the arguments $1 to $16 of insertGrant.
 func grantValues(g storage.Grant, now time.Time) []any {
 	return []any{
 		at(now), g.ID, g.ClientID, g.UserID, g.SessionID, texts(g.Scopes), at(g.AuthTime), at(g.CreatedAt), at(g.ExpiresAt),
-		g.Refresh, at(g.RefreshIdleAt), at(g.RefreshEndsAt), g.Offline,
+		g.Refresh, at(g.RefreshIdleAt), at(g.RefreshEndsAt), g.Offline, g.JKT, texts(g.Resources), g.Claims,
 	}
 }
 
 // insertGrant is followed by the value of revoked_at and where it comes from.
-// An existing grant is revoked, were it inserted this moment.
+// With orRevokeGrant an existing grant is revoked, were it inserted this moment.
 const (
 	insertGrant = `
 		INSERT INTO grants AS g (id, client_id, user_id, session_id, scopes, auth_time, created_at, expires_at,
-			refresh, refresh_idle_at, refresh_ends_at, offline, revoked_at)
+			refresh, refresh_idle_at, refresh_ends_at, offline, jkt, resources, claims, revoked_at)
 		SELECT $2::text, $3::text, $4::text, $5::text, $6::text[], $7::timestamptz, $8::timestamptz, $9::timestamptz,
-			$10::bigint, $11::timestamptz, $12::timestamptz, $13::boolean, `
+			$10::bigint, $11::timestamptz, $12::timestamptz, $13::boolean, $14::text, $15::text[], $16::text, `
 	orRevokeGrant = `
 		ON CONFLICT (id) DO UPDATE SET revoked_at = coalesce(g.revoked_at, $1)`
 )
 
-// The grant is inserted when its session is live, held so until the commit, or
-// when it is there already, which makes it a replay. Were it swept between the
-// two, what is inserted is revoked.
-const redeemCode = `
-	WITH u AS MATERIALIZED (
+const (
+	// liveUser is the user $4 of the live session $5, followed by more
+	// conditions and holdUser, which holds both so until the commit.
+	liveUser = `
 		SELECT ` + userColumns + `
 		FROM users u JOIN sessions s ON s.user_id = u.id
-		WHERE s.id = $5 AND u.id = $4 AND ` + liveSession + ` AND u.disabled_at IS NULL
-		FOR SHARE OF u, s
+		WHERE s.id = $5 AND u.id = $4 AND ` + liveSession + ` AND u.disabled_at IS NULL`
+	holdUser = `
+		FOR SHARE OF u, s`
+	// rememberClient follows the grants g that were inserted. What is known
+	// already is not written again.
+	rememberClient = `
+		INSERT INTO session_clients AS c (session_id, client_id, notify)
+		SELECT $5::text, $3::text, $17::boolean FROM g
+		WHERE g.first AND NOT EXISTS (SELECT FROM session_clients WHERE session_id = $5 AND client_id = $3 AND (notify OR NOT $17))
+		ON CONFLICT (session_id, client_id) DO UPDATE SET notify = true WHERE excluded.notify AND NOT c.notify`
+)
+
+// The grant is inserted when its session is live, or when it is there already,
+// which makes it a replay. Were it swept between the two, what is inserted is
+// revoked.
+const redeemCode = `
+	WITH u AS MATERIALIZED (` + liveUser + holdUser + `
 	), g AS (` + insertGrant + `CASE WHEN EXISTS (SELECT FROM u) THEN NULL ELSE $1::timestamptz END
 		WHERE EXISTS (SELECT FROM u) OR EXISTS (SELECT FROM grants WHERE id = $2)` + orRevokeGrant + `
 		RETURNING g.revoked_at IS NULL AS first
+	), c AS (` + rememberClient + `
 	)
 	SELECT g.first, ` + userColumns + ` FROM g LEFT JOIN u ON true`
 
-// RedeemCode inserts the grant of an authorization code. One caller wins. Any
-// other gets storage.ErrConflict, and the grant is revoked by then (RFC 6749
-// §4.1.2), were its session ended or not. storage.ErrNotFound when the session
-// is not live or its user is disabled or another.
-func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, now time.Time) (u storage.User, err error) {
+// RedeemCode inserts the grant of an authorization code and remembers that its
+// session signed in to the client. One caller wins. Any other gets
+// storage.ErrConflict, and the grant is revoked by then (RFC 6749 §4.1.2), were
+// its session ended or not. storage.ErrNotFound when the session is not live or
+// its user is disabled or another.
+func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
 	var first bool
-	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, grantValues(g, now)...)
+	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, append(grantValues(g, now), notify)...)
 	if err == nil && !first {
 		err = storage.ErrConflict
 	}
@@ -81,26 +98,29 @@ func (db *DB) BurnCode(ctx context.Context, g storage.Grant, now time.Time) erro
 const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $1 AND u.disabled_at IS NULL AND (
 	g.offline OR EXISTS (SELECT FROM sessions s WHERE s.id = g.session_id AND s.user_id = g.user_id AND ` + liveSession + `))`
 
-// Of two callers with one generation the second meets the row of the first and
-// revokes it.
+// Of two callers with one generation the second meets the row of the first:
+// within the grace it is answered, else it revokes the grant.
 const refreshGrant = `
 	UPDATE grants g SET
-		refresh = CASE WHEN g.refresh = $4 THEN g.refresh + 1 ELSE g.refresh END,
-		refresh_idle_at = CASE WHEN g.refresh = $4 THEN least($5, g.refresh_ends_at) ELSE g.refresh_idle_at END,
-		expires_at = CASE WHEN g.refresh = $4 THEN greatest($6, g.expires_at) ELSE g.expires_at END,
-		revoked_at = CASE WHEN g.refresh = $4 THEN NULL ELSE $1::timestamptz END
+		refresh = CASE WHEN g.refresh = $4 AND NOT $5::boolean THEN g.refresh + 1 ELSE g.refresh END,
+		refreshed_at = CASE WHEN g.refresh = $4 AND NOT $5 THEN $1 ELSE g.refreshed_at END,
+		refresh_idle_at = CASE WHEN g.refresh = $4 THEN least($6, g.refresh_ends_at) ELSE g.refresh_idle_at END,
+		expires_at = CASE WHEN g.refresh = $4 THEN greatest($7, g.expires_at) ELSE g.expires_at END,
+		revoked_at = CASE WHEN g.refresh = $4 OR (g.refresh = $4 + 1 AND g.refreshed_at > $8) THEN NULL ELSE $1::timestamptz END
 	FROM users u
-	WHERE g.id = $2 AND g.client_id = $3 AND $4::bigint BETWEEN 1 AND g.refresh
+	WHERE g.id = $2 AND g.client_id = $3 AND ($9::boolean OR g.jkt = $10) AND $4::bigint BETWEEN 1 AND g.refresh
 		AND g.refresh_idle_at > $1 AND g.refresh_ends_at > $1 AND u.id = g.user_id AND ` + liveGrant + `
 	RETURNING ` + grantColumns + `, ` + userColumns
 
-// Refresh moves a live grant of the client from one refresh generation to the
-// next. storage.ErrConflict when the generation was used before; the grant is
-// revoked by then (RFC 9700 §4.14.2). storage.ErrNotFound when the grant is
-// unknown, another client's or not live, or never had the generation.
-func (db *DB) Refresh(ctx context.Context, id, clientID string, generation int, now, idleAt, expiresAt time.Time) (g storage.Grant, u storage.User, err error) {
+// Refresh uses a refresh token of a live grant: it moves the grant to the next
+// generation, or, with Keep, leaves it; within Grace the generation before the
+// current one moves nothing. storage.ErrConflict when the generation was used
+// before; the grant is revoked by then (RFC 9700 §4.14.2). storage.ErrNotFound
+// when the grant is unknown, another client's, bound to another key or not live,
+// or never had the generation.
+func (db *DB) Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (g storage.Grant, u storage.User, err error) {
 	err = db.get(ctx, "refresh", append(grantFields(&g), userFields(&u)...), refreshGrant,
-		at(now), id, clientID, generation, at(idleAt), at(expiresAt))
+		at(now), r.ID, r.ClientID, r.Generation, r.Keep, at(r.IdleAt), at(r.ExpiresAt), at(r.Grace), r.AnyKey, r.JKT)
 	if err == nil && !g.RevokedAt.IsZero() {
 		err = storage.ErrConflict
 	}

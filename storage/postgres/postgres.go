@@ -311,3 +311,11 @@ func texts(list []string) []string {
 	}
 	return list
 }
+
+// micros scans a duration in microseconds.
+type micros struct{ d *time.Duration }
+
+func (m micros) ScanInt64(v pgtype.Int8) error {
+	*m.d = time.Duration(v.Int64) * time.Microsecond
+	return nil
+}

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +65,16 @@ func amid(t *testing.T, url string, change string, args []any, call func() error
 	return <-result
 }
 
+// redeemAnother redeems a code of the client "another", as a part of it that
+// holds the session.
+const redeemAnother = `
+	WITH held AS (
+		SELECT user_id FROM sessions WHERE id = $1 FOR SHARE
+	), client AS (
+		INSERT INTO session_clients SELECT $1, 'another', true FROM held
+	)
+	INSERT INTO grants SELECT 'another', 'another', user_id, $1, '{}', now(), now(), '2100-01-01', 0, NULL, NULL, false, NULL FROM held`
+
 // What a statement decides by must hold when it commits, not only when it
 // began. All of these would be lost in a read followed by a write.
 func TestAmid(t *testing.T) {
@@ -71,8 +83,27 @@ func TestAmid(t *testing.T) {
 		login   storage.Login   // a live session
 		grant   storage.Grant   // of it, redeemed, offline and refreshable
 		attempt storage.Attempt // a live one of the same user
+		device  storage.Device  // allowed by the login
 	}
 	none := func(t *testing.T, db *postgres.DB, f fixture) {}
+	redeemDevice := func(ctx context.Context, db *postgres.DB, f fixture) error {
+		g := f.grant
+		g.ID = "of the device"
+		_, err := db.RedeemDevice(ctx, f.device.ID, g, true, t0)
+		return err
+	}
+	wantNotices := func(clients ...string) func(t *testing.T, db *postgres.DB, f fixture) {
+		return func(t *testing.T, db *postgres.DB, f fixture) {
+			var got []string
+			notices, err := db.ClaimNotices(t.Context(), 10, t0, t0)
+			for _, n := range notices {
+				got = append(got, n.ClientID)
+			}
+			if err != nil || !slices.Equal(got, clients) {
+				t.Errorf("got notices of %q, %v; want %q", got, err, clients)
+			}
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		change string
@@ -159,7 +190,7 @@ func TestAmid(t *testing.T) {
 			func(ctx context.Context, db *postgres.DB, f fixture) error {
 				g := f.grant
 				g.ID = "another"
-				_, err := db.RedeemCode(ctx, g, t0)
+				_, err := db.RedeemCode(ctx, g, false, t0)
 				return err
 			},
 			storage.ErrNotFound,
@@ -171,11 +202,14 @@ func TestAmid(t *testing.T) {
 		},
 		{
 			"a code is redeemed while its session is ended",
-			`INSERT INTO grants SELECT 'another', client_id, user_id, session_id, scopes, auth_time, created_at, expires_at, 0, NULL, NULL, false, NULL
-				FROM grants, (SELECT FROM sessions WHERE id = $1 FOR SHARE) AS held`,
+			redeemAnother,
 			func(f fixture) []any { return []any{f.login.Session.ID} },
 			func(ctx context.Context, db *postgres.DB, f fixture) error {
-				return db.EndSession(ctx, f.login.Session.ID, t0)
+				clients, err := db.EndSession(ctx, f.login.Session.ID, t0)
+				if err == nil && !slices.Equal(clients, []string{"another", "client"}) {
+					err = fmt.Errorf("got clients %q", clients)
+				}
+				return err
 			},
 			nil,
 			func(t *testing.T, db *postgres.DB, f fixture) {
@@ -183,6 +217,81 @@ func TestAmid(t *testing.T) {
 				err := f.admin.QueryRow(t.Context(), `SELECT revoked_at IS NOT NULL FROM grants WHERE id = 'another'`).Scan(&revoked)
 				if err != nil || !revoked {
 					t.Errorf("revoked: %v, %v", revoked, err)
+				}
+			},
+		},
+		{
+			"a code is redeemed while its user signs out by signing in as another",
+			redeemAnother,
+			func(f fixture) []any { return []any{f.login.Session.ID} },
+			func(ctx context.Context, db *postgres.DB, f fixture) error {
+				a, m, _ := newAttempt(3) // of another user
+				if err := db.StartAttempt(ctx, a, m, nil, t0); err != nil {
+					return err
+				}
+				c := completionOf(a)
+				c.Current = f.login.Session.ID
+				_, err := db.CompleteAttempt(ctx, c, t0)
+				return err
+			},
+			nil, wantNotices("another", "client"),
+		},
+		{
+			"a code is redeemed while its user is disabled",
+			`WITH held AS (SELECT FROM users WHERE id = (SELECT user_id FROM sessions WHERE id = $1) FOR SHARE)
+				INSERT INTO session_clients SELECT $1, 'another', true FROM held`,
+			func(f fixture) []any { return []any{f.login.Session.ID} },
+			func(ctx context.Context, db *postgres.DB, f fixture) error {
+				return db.DisableUser(ctx, f.login.User.ID, t0)
+			},
+			nil, wantNotices("another", "client"),
+		},
+		{
+			"a value is used while it is used with another",
+			`INSERT INTO uses (key, holder, ends_at) VALUES ('value', 'holder', $1)`,
+			func(f fixture) []any { return []any{t0.Add(time.Hour)} },
+			func(ctx context.Context, db *postgres.DB, f fixture) error {
+				another, value := storage.Use{Key: "another", EndsAt: t0.Add(time.Hour)}, storage.Use{Key: "value", Holder: "me", EndsAt: t0.Add(time.Hour)}
+				return db.Use(ctx, []storage.Use{another, value}, t0)
+			},
+			storage.ErrConflict,
+			func(t *testing.T, db *postgres.DB, f fixture) {
+				if used, err := db.Used(t.Context(), "another", t0); used || err != nil {
+					t.Errorf("the other is used: %v, %v", used, err)
+				}
+			},
+		},
+		{
+			"a device is polled while it is polled",
+			`UPDATE devices SET poll_at = $2, poll_interval = 7000000 WHERE id = $1`,
+			func(f fixture) []any { return []any{f.device.ID, t0.Add(time.Second)} },
+			func(ctx context.Context, db *postgres.DB, f fixture) error {
+				for _, want := range []time.Duration{7 * time.Second, 7*time.Second + storage.SlowDown} {
+					d, err := db.PollDevice(ctx, f.device.ID, f.device.ClientID, t0)
+					if err != nil || d.Interval != want {
+						return fmt.Errorf("got interval %s, want %s: %w", d.Interval, want, err)
+					}
+				}
+				return nil
+			},
+			nil, none,
+		},
+		{
+			"a device request is used while it is redeemed",
+			`UPDATE devices SET used_at = $2 WHERE id = $1`,
+			func(f fixture) []any { return []any{f.device.ID, t0} },
+			redeemDevice,
+			storage.ErrNotFound, none,
+		},
+		{
+			"the session is ended while its device is redeemed",
+			`UPDATE sessions SET ended_at = $2 WHERE id = $1`,
+			func(f fixture) []any { return []any{f.login.Session.ID, t0} },
+			redeemDevice,
+			storage.ErrNotFound,
+			func(t *testing.T, db *postgres.DB, f fixture) {
+				if d, err := db.PollDevice(t.Context(), f.device.ID, f.device.ClientID, t0); err != nil || !d.UsedAt.IsZero() {
+					t.Errorf("got %+v, %v; want it not used", d, err)
 				}
 			},
 		},
@@ -216,7 +325,7 @@ func TestAmid(t *testing.T) {
 			`UPDATE grants SET revoked_at = $2 WHERE id = $1`,
 			func(f fixture) []any { return []any{f.grant.ID, t0} },
 			func(ctx context.Context, db *postgres.DB, f fixture) error {
-				_, _, err := db.Refresh(ctx, f.grant.ID, f.grant.ClientID, 1, t0, t0.Add(time.Hour), t0.Add(time.Hour))
+				_, _, err := db.Refresh(ctx, refreshing(f.grant, 1), t0)
 				return err
 			},
 			storage.ErrNotFound, none,
@@ -226,7 +335,7 @@ func TestAmid(t *testing.T) {
 			`UPDATE grants SET refresh = refresh + 1 WHERE id = $1`,
 			func(f fixture) []any { return []any{f.grant.ID} },
 			func(ctx context.Context, db *postgres.DB, f fixture) error {
-				_, _, err := db.Refresh(ctx, f.grant.ID, f.grant.ClientID, 1, t0, t0.Add(time.Hour), t0.Add(time.Hour))
+				_, _, err := db.Refresh(ctx, refreshing(f.grant, 1), t0)
 				return err
 			},
 			storage.ErrConflict,
@@ -251,6 +360,10 @@ func TestAmid(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.attempt = a
+			f.device = storage.Device{ID: "device", UserCode: "CODE", ClientID: f.grant.ClientID, CreatedAt: t0, ExpiresAt: t0.Add(time.Hour), Interval: time.Second}
+			if err := errors.Join(db.AddDevice(t.Context(), f.device), db.AllowDevice(t.Context(), f.device.UserCode, f.login, t0)); err != nil {
+				t.Fatal(err)
+			}
 			err := amid(t, url, c.change, c.args(f), func() error { return c.call(t.Context(), db, f) })
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got error %v, want %v", err, c.want)

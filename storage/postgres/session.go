@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -58,13 +60,35 @@ const (
 	revokeGrantsOfSession = `
 		UPDATE grants SET revoked_at = $1
 		WHERE user_id = (SELECT user_id FROM sessions WHERE id = $2) AND session_id = $2 AND NOT offline AND revoked_at IS NULL`
+	clientsOfSession = `
+		SELECT client_id FROM session_clients WHERE session_id = $1`
 )
 
-// EndSession ends a session and revokes its grants, save Offline ones. Ending
-// twice is no error.
-func (db *DB) EndSession(ctx context.Context, id string, now time.Time) error {
-	return db.transaction(ctx, "end session", func(b *pgx.Batch) {
-		b.Queue(endSession, at(now), id)
+// EndSession ends a session, revokes its grants, save Offline ones, queues its
+// notices and gives the ids of all clients it signed in to, sorted. Ending twice
+// is no error, and gives none.
+func (db *DB) EndSession(ctx context.Context, id string, now time.Time) (clients []string, err error) {
+	// The session's row first: whoever redeems a code holds it, and what they
+	// made before is seen by the statements after.
+	err = db.transaction(ctx, "end session", func(b *pgx.Batch) {
+		ended := false
+		b.Queue(endSession, at(now), id).Exec(func(tag pgconn.CommandTag) error {
+			ended = tag.RowsAffected() > 0
+			return nil
+		})
 		b.Queue(revokeGrantsOfSession, at(now), id)
+		b.Queue(queueNoticesOfSession, at(now), id)
+		b.Queue(clientsOfSession, id).Query(func(rows pgx.Rows) error {
+			clients, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			if !ended {
+				clients = nil
+			}
+			return err
+		})
 	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(clients) // here, because the order of the database depends on its locale
+	return clients, nil
 }

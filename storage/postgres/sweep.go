@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// kept is how long attempts and sessions are kept after their end: a link's
-// page can still tell what became of it.
+// kept is how long attempts, sessions, device requests and notices are kept
+// after their end: a page, a device or an operator can still be told what became
+// of it.
 const kept = 24 * time.Hour
 
 // Replicas that sweep at once share the work: each passes over what another is
@@ -29,16 +30,31 @@ const (
 	sweepLimits = `
 		DELETE FROM limits WHERE key = ANY (ARRAY(
 			SELECT key FROM limits WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	sweepUses = `
+		DELETE FROM uses WHERE key = ANY (ARRAY(
+			SELECT key FROM uses WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	sweepDevices = `
+		DELETE FROM devices WHERE id = ANY (ARRAY(
+			SELECT id FROM devices WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	sweepNotices = `
+		WITH gone AS MATERIALIZED (
+			SELECT session_id, client_id FROM logout_notices WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
+		)
+		DELETE FROM logout_notices n USING gone WHERE n.session_id = gone.session_id AND n.client_id = gone.client_id`
 )
 
 // Sweep removes up to limit rows of each kind and returns how many it removed: 0
 // when there is nothing left to remove at now.
 //
 //   - attempts with their mail, which is not counted, a day after ExpiresAt;
-//   - sessions, a day after they have ended or run out;
+//   - sessions with the clients they signed in to, which are not counted, a day
+//     after they have ended or run out;
 //   - grants at ExpiresAt, revoked or not: until then a replayed code or token
 //     must be known;
-//   - counters at the end of their window.
+//   - counters at the end of their window;
+//   - uses at EndsAt;
+//   - device requests, a day after ExpiresAt;
+//   - notices, a day after they have ended; queued ones stay.
 //
 // Users, clients, consents and keys stay.
 func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (n int, err error) {
@@ -52,6 +68,9 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (n int, err e
 		b.Queue(sweepSessions, at(now.Add(-kept)), limit).Exec(count)
 		b.Queue(sweepGrants, at(now), limit).Exec(count)
 		b.Queue(sweepLimits, at(now), limit).Exec(count)
+		b.Queue(sweepUses, at(now), limit).Exec(count)
+		b.Queue(sweepDevices, at(now.Add(-kept)), limit).Exec(count)
+		b.Queue(sweepNotices, at(now.Add(-kept)), limit).Exec(count)
 	})
 	if err != nil {
 		return 0, err

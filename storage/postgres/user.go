@@ -34,8 +34,9 @@ const (
 		UPDATE grants SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL`
 )
 
-// DisableUser disables a user, ends their sessions and revokes their grants,
-// offline ones included. Disabling again keeps the first time.
+// DisableUser disables a user, ends their sessions with the notices of that and
+// revokes their grants, offline ones included. Disabling again keeps the first
+// time.
 // storage.ErrNotFound when there is no such user.
 func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 	// The user's row first: whoever signs in or redeems a code holds it, and
@@ -47,6 +48,7 @@ func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 			return nil
 		})
 		b.Queue(endSessionsOfUser, at(now), id)
+		b.Queue(queueNoticesOfUser, at(now), id)
 		b.Queue(revokeGrantsOfUser, at(now), id)
 	})
 	if err == nil && !found {

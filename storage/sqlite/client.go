@@ -67,21 +67,26 @@ func (db *DB) SaveClient(ctx context.Context, c storage.Client) error {
 }
 
 const (
-	deleteClient           = `DELETE FROM clients WHERE id = ?1`
-	deleteGrantsOfClient   = `DELETE FROM grants WHERE client_id = ?1`
-	deleteConsentsOfClient = `DELETE FROM consents WHERE client_id = ?1`
+	deleteClient                = `DELETE FROM clients WHERE id = ?1`
+	deleteGrantsOfClient        = `DELETE FROM grants WHERE client_id = ?1`
+	deleteConsentsOfClient      = `DELETE FROM consents WHERE client_id = ?1`
+	deleteDevicesOfClient       = `DELETE FROM devices WHERE client_id = ?1`
+	deleteSessionsOfClient      = `DELETE FROM session_clients WHERE client_id = ?1`
+	deleteQueuedNoticesOfClient = `DELETE FROM logout_notices WHERE client_id = ?1 AND state = 'queued'`
 )
 
-// RemoveClient removes a client with its grants and consents.
+// RemoveClient removes a client with its grants, consents, device requests and
+// queued notices.
 func (db *DB) RemoveClient(ctx context.Context, id string) error {
 	return db.write(ctx, func(tx *tx) error {
 		if err := tx.one(deleteClient, id); err != nil {
 			return err
 		}
-		if _, err := tx.exec(deleteGrantsOfClient, id); err != nil {
-			return err
+		for _, query := range []string{deleteGrantsOfClient, deleteConsentsOfClient, deleteDevicesOfClient, deleteSessionsOfClient, deleteQueuedNoticesOfClient} {
+			if _, err := tx.exec(query, id); err != nil {
+				return err
+			}
 		}
-		_, err := tx.exec(deleteConsentsOfClient, id)
-		return err
+		return nil
 	})
 }

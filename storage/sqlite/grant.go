@@ -2,32 +2,34 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
 )
 
 const grantColumns = `grants.id, grants.client_id, grants.user_id, grants.session_id, grants.scopes, grants.auth_time,
-	grants.created_at, grants.expires_at, grants.refresh, grants.refresh_idle_at, grants.refresh_ends_at, grants.offline, grants.revoked_at`
+	grants.created_at, grants.expires_at, grants.refresh, grants.refresh_idle_at, grants.refresh_ends_at, grants.refreshed_at,
+	grants.offline, grants.revoked_at, grants.jkt, grants.resources, grants.claims`
 
 func grantFields(g *storage.Grant) []any {
 	return []any{
 		&g.ID, &g.ClientID, &g.UserID, &g.SessionID, (*list)(&g.Scopes), (*moment)(&g.AuthTime),
-		(*moment)(&g.CreatedAt), (*moment)(&g.ExpiresAt), &g.Refresh, (*moment)(&g.RefreshIdleAt), (*moment)(&g.RefreshEndsAt), &g.Offline, (*moment)(&g.RevokedAt),
+		(*moment)(&g.CreatedAt), (*moment)(&g.ExpiresAt), &g.Refresh, (*moment)(&g.RefreshIdleAt), (*moment)(&g.RefreshEndsAt), (*moment)(&g.RefreshedAt),
+		&g.Offline, (*moment)(&g.RevokedAt), &g.JKT, (*list)(&g.Resources), &g.Claims,
 	}
 }
 
 func grantValues(g storage.Grant, revokedAt time.Time) args {
 	return args{
 		g.ID, g.ClientID, g.UserID, g.SessionID, list(g.Scopes), moment(g.AuthTime),
-		moment(g.CreatedAt), moment(g.ExpiresAt), g.Refresh, moment(g.RefreshIdleAt), moment(g.RefreshEndsAt), g.Offline, moment(revokedAt),
+		moment(g.CreatedAt), moment(g.ExpiresAt), g.Refresh, moment(g.RefreshIdleAt), moment(g.RefreshEndsAt),
+		g.Offline, moment(revokedAt), g.JKT, list(g.Resources), g.Claims,
 	}
 }
 
 const insertGrant = `INSERT INTO grants (id, client_id, user_id, session_id, scopes, auth_time,
-		created_at, expires_at, refresh, refresh_idle_at, refresh_ends_at, offline, revoked_at)
-	VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) `
+		created_at, expires_at, refresh, refresh_idle_at, refresh_ends_at, offline, revoked_at, jkt, resources, claims)
+	VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) `
 
 // liveGrant is true of a grant, joined with its user, that is live at ?1.
 const liveGrant = `grants.revoked_at IS NULL AND grants.expires_at > ?1 AND users.disabled_at IS NULL AND (grants.offline = 1 OR EXISTS (
@@ -38,25 +40,39 @@ const (
 
 	userOfLiveSession = `SELECT ` + userColumns + ` FROM sessions JOIN users ON users.id = sessions.user_id
 		WHERE sessions.id = ?2 AND sessions.user_id = ?3 AND ` + liveSession + ` AND users.disabled_at IS NULL`
+
+	// What is known already is not written again.
+	rememberClient = `INSERT INTO session_clients (session_id, client_id, notify) VALUES (?1, ?2, ?3)
+		ON CONFLICT (session_id, client_id) DO UPDATE SET notify = 1 WHERE excluded.notify AND NOT session_clients.notify`
 )
 
 // RedeemCode inserts the grant of an authorization code. A replay revokes it.
-func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, now time.Time) (u storage.User, err error) {
+func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
 	replayed := false
 	err = db.write(ctx, func(tx *tx) error {
 		n, err := tx.exec(revokeGrantByID, moment(now), g.ID)
 		if replayed = n > 0; err != nil || replayed {
 			return err // the revocation is committed
 		}
-		if err := tx.get(userOfLiveSession, args{moment(now), g.SessionID, g.UserID}, userFields(&u)...); err != nil {
-			return err
-		}
-		return tx.one(insertGrant, grantValues(g, time.Time{})...)
+		return redeem(tx, &u, g, notify, now)
 	})
 	if err == nil && replayed {
 		err = storage.ErrConflict
 	}
 	return u, err
+}
+
+// redeem inserts a grant when its session is live and its user, who is read into
+// u, not disabled, and remembers that the session signed in to the client.
+func redeem(tx *tx, u *storage.User, g storage.Grant, notify bool, now time.Time) error {
+	if err := tx.get(userOfLiveSession, args{moment(now), g.SessionID, g.UserID}, userFields(u)...); err != nil {
+		return err
+	}
+	if err := tx.one(insertGrant, grantValues(g, time.Time{})...); err != nil {
+		return err
+	}
+	_, err := tx.exec(rememberClient, g.SessionID, g.ClientID, notify)
+	return err
 }
 
 const burnGrant = insertGrant + `ON CONFLICT (id) DO UPDATE SET revoked_at = ifnull(grants.revoked_at, excluded.revoked_at)`
@@ -66,38 +82,34 @@ func (db *DB) BurnCode(ctx context.Context, g storage.Grant, now time.Time) erro
 	return db.exec(ctx, burnGrant, grantValues(g, now)...)
 }
 
-// refreshable is true of a grant of client ?3 whose refresh token is good at
-// ?1, whatever its generation.
-const refreshable = `grants.id = ?2 AND grants.client_id = ?3 AND grants.refresh > 0 AND grants.refresh_idle_at > ?1 AND grants.refresh_ends_at > ?1 AND ` + liveGrant
+const refreshGrant = `UPDATE grants SET
+		refresh = CASE WHEN grants.refresh = ?4 AND NOT ?5 THEN grants.refresh + 1 ELSE grants.refresh END,
+		refreshed_at = CASE WHEN grants.refresh = ?4 AND NOT ?5 THEN ?1 ELSE grants.refreshed_at END,
+		refresh_idle_at = CASE WHEN grants.refresh = ?4 THEN min(?6, grants.refresh_ends_at) ELSE grants.refresh_idle_at END,
+		expires_at = CASE WHEN grants.refresh = ?4 THEN max(?7, grants.expires_at) ELSE grants.expires_at END,
+		revoked_at = CASE WHEN grants.refresh = ?4 OR (grants.refresh = ?4 + 1 AND grants.refreshed_at > ?8) THEN NULL ELSE ?1 END
+	FROM users
+	WHERE grants.id = ?2 AND grants.client_id = ?3 AND (?9 OR grants.jkt = ?10) AND ?4 BETWEEN 1 AND grants.refresh
+		AND grants.refresh_idle_at > ?1 AND grants.refresh_ends_at > ?1 AND users.id = grants.user_id AND ` + liveGrant + `
+	RETURNING ` + grantColumns
 
-const (
-	refreshGrant = `UPDATE grants SET refresh = refresh + 1, refresh_idle_at = min(?5, refresh_ends_at), expires_at = max(?6, grants.expires_at)
-		FROM users WHERE users.id = grants.user_id AND grants.refresh = ?4 AND ` + refreshable + `
-		RETURNING ` + grantColumns
-
-	revokeReused = `UPDATE grants SET revoked_at = ?1
-		FROM users WHERE users.id = grants.user_id AND ?4 BETWEEN 1 AND grants.refresh - 1 AND ` + refreshable
-)
-
-// Refresh moves a live grant of the client to the next refresh generation. A
-// generation used before revokes it.
-func (db *DB) Refresh(ctx context.Context, id, clientID string, generation int, now, idleAt, expiresAt time.Time) (g storage.Grant, u storage.User, err error) {
-	reused := false
+// Refresh uses a refresh token of a live grant. Any but that of the current
+// generation, or within Grace the one before, revokes it.
+func (db *DB) Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (g storage.Grant, u storage.User, err error) {
+	values := args{moment(now), r.ID, r.ClientID, r.Generation, r.Keep, moment(r.IdleAt), moment(r.ExpiresAt), moment(r.Grace), r.AnyKey, r.JKT}
 	err = db.write(ctx, func(tx *tx) error {
-		err := tx.get(refreshGrant, args{moment(now), id, clientID, generation, moment(idleAt), moment(expiresAt)}, grantFields(&g)...)
-		if !errors.Is(err, storage.ErrNotFound) {
-			if err == nil {
-				err = tx.get(userByID, args{g.UserID}, userFields(&u)...)
-			}
-			return err
+		if err := tx.get(refreshGrant, values, grantFields(&g)...); err != nil || !g.RevokedAt.IsZero() {
+			return err // the revocation is committed
 		}
-		reused = true
-		return tx.one(revokeReused, moment(now), id, clientID, generation)
+		return tx.get(userByID, args{g.UserID}, userFields(&u)...)
 	})
-	if err == nil && reused {
+	if err == nil && !g.RevokedAt.IsZero() {
 		err = storage.ErrConflict
 	}
-	return g, u, err
+	if err != nil {
+		return storage.Grant{}, storage.User{}, err
+	}
+	return g, u, nil
 }
 
 const grantWithUser = `SELECT ` + grantColumns + `, ` + userColumns + ` FROM grants JOIN users ON users.id = grants.user_id

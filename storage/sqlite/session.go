@@ -47,19 +47,39 @@ const (
 	// revoked: its grants are not live without it.
 	revokeGrantsOfSession = `UPDATE grants SET revoked_at = ?1
 		WHERE user_id = (SELECT user_id FROM sessions WHERE id = ?2) AND session_id = ?2 AND offline = 0 AND revoked_at IS NULL`
+
+	clientsOfSession = `SELECT client_id FROM session_clients WHERE session_id = ?1 ORDER BY client_id`
 )
 
-// EndSession ends a session and revokes its grants, save Offline ones.
-func (db *DB) EndSession(ctx context.Context, id string, now time.Time) error {
-	return db.write(ctx, func(tx *tx) error { return end(tx, id, now) })
+// EndSession ends a session, revokes its grants, save Offline ones, queues its
+// notices and gives the ids of all clients it signed in to.
+func (db *DB) EndSession(ctx context.Context, id string, now time.Time) (clients []string, err error) {
+	err = db.write(ctx, func(tx *tx) error {
+		ended, err := end(tx, id, now)
+		if err != nil || !ended {
+			return err
+		}
+		rows, err := tx.query(clientsOfSession, id)
+		clients, err = collect(rows, err, func(id *string) []any { return []any{id} })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return clients, nil
 }
 
-func end(tx *tx, id string, now time.Time) error {
-	if _, err := tx.exec(endSession, moment(now), id); err != nil {
-		return err
+// end ends a session; ended is false when it had ended before, or is not there.
+func end(tx *tx, id string, now time.Time) (ended bool, err error) {
+	if n, err := tx.exec(endSession, moment(now), id); err != nil || n == 0 {
+		return false, err
 	}
-	_, err := tx.exec(revokeGrantsOfSession, moment(now), id)
-	return err
+	for _, query := range []string{revokeGrantsOfSession, queueNoticesOfSession} {
+		if _, err := tx.exec(query, moment(now), id); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 const (
@@ -81,7 +101,8 @@ func continueSession(tx *tx, l *storage.Login, c storage.Completion, now time.Ti
 	case err != nil:
 		return false, err
 	case userID != l.User.ID:
-		return false, end(tx, c.Current, now)
+		_, err := end(tx, c.Current, now)
+		return false, err
 	}
 	s := c.Session
 	err = tx.get(renewSession, args{c.Current, moment(s.AuthTime), moment(s.SeenAt), moment(s.IdleAt)}, sessionFields(&l.Session)...)

@@ -175,7 +175,7 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	db := migrated(t)
 	l := complete(t, db, start(t, db, 1))
 	err := db.write(t.Context(), func(tx *tx) error {
-		if err := end(tx, l.Session.ID, t0); err != nil {
+		if _, err := end(tx, l.Session.ID, t0); err != nil {
 			return err
 		}
 		for range 50 { // more than there are readers
@@ -197,7 +197,7 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 func TestDisablingRevokesGrants(t *testing.T) {
 	db := migrated(t)
 	l := complete(t, db, start(t, db, 1))
-	if _, err := db.RedeemCode(t.Context(), grantOf(l), t0); err != nil {
+	if _, err := db.RedeemCode(t.Context(), grantOf(l), false, t0); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.DisableUser(t.Context(), l.User.ID, t0); err != nil {
@@ -211,9 +211,19 @@ func TestDisablingRevokesGrants(t *testing.T) {
 
 func TestSchemaRefusesNonsense(t *testing.T) {
 	db := migrated(t)
-	l := complete(t, db, start(t, db, 1))
-	if _, err := db.RedeemCode(t.Context(), grantOf(l), t0); err != nil {
-		t.Fatal(err)
+	ctx := t.Context()
+	l, ended := complete(t, db, start(t, db, 1)), complete(t, db, start(t, db, 2))
+	for _, l := range []storage.Login{l, ended} {
+		if _, err := db.RedeemCode(ctx, grantOf(l), true, t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := db.EndSession(ctx, ended.Session.ID, t0)
+	device, g := storage.Device{ID: "device", UserCode: "CODE", ClientID: "client", CreatedAt: t0, ExpiresAt: t0.Add(time.Minute)}, grantOf(l)
+	g.ID = "of the device"
+	err = errors.Join(err, db.AddDevice(ctx, device), db.AllowDevice(ctx, device.UserCode, l, t0))
+	if _, redeemErr := db.RedeemDevice(ctx, device.ID, g, true, t0); err != nil || redeemErr != nil {
+		t.Fatal(err, redeemErr)
 	}
 	for _, change := range []string{
 		`UPDATE attempts SET cancelled_at = 1`, // is used already
@@ -230,6 +240,16 @@ func TestSchemaRefusesNonsense(t *testing.T) {
 		`UPDATE grants SET refresh_idle_at = NULL`,
 		`UPDATE grants SET offline = 2`,
 		`UPDATE grants SET scopes = '{}'`,
+		`UPDATE grants SET resources = ''`,
+		`UPDATE session_clients SET session_id = 'unknown'`,
+		`UPDATE session_clients SET notify = 2`,
+		`INSERT INTO uses (key, holder, ends_at) VALUES ('', '', 1)`,
+		`UPDATE devices SET denied_at = 1`, // is allowed already
+		`UPDATE devices SET allowed_at = NULL`,
+		`UPDATE devices SET user_id = ''`,
+		`UPDATE devices SET poll_interval = -1`,
+		`UPDATE logout_notices SET state = 'lost'`,
+		`UPDATE logout_notices SET state = 'failed'`, // but did not end
 	} {
 		if _, err := db.writer.Exec(change); err == nil {
 			t.Errorf("%s: not refused", change)
@@ -284,7 +304,8 @@ func TestNewerSchema(t *testing.T) {
 func TestQueriesUseIndexes(t *testing.T) {
 	scans := map[string]bool{
 		allClients: true, allKeys: true, // few rows, all wanted
-		deleteGrantsOfClient: true, deleteConsentsOfClient: true, // an operator waits
+		// an operator waits
+		deleteGrantsOfClient: true, deleteConsentsOfClient: true, deleteDevicesOfClient: true, deleteSessionsOfClient: true, deleteQueuedNoticesOfClient: true,
 	}
 	db := migrated(t)
 	l := complete(t, db, start(t, db, 1))
@@ -300,7 +321,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		}
 	}
 	a := start(t, db, 2)
-	_, err := db.RedeemCode(ctx, g, t0)
+	_, err := db.RedeemCode(ctx, g, false, t0)
 	check(err)
 	_, err = db.Attempt(ctx, a.ID)
 	check(err)
@@ -317,10 +338,27 @@ func TestQueriesUseIndexes(t *testing.T) {
 	check(db.CancelAttempts(ctx, a.Txn, a.Browser, t0), db.BurnCode(ctx, g, t0))
 	_, _, err = db.Grant(ctx, g.ID, t0)
 	check(err)
-	_, _, err = db.Refresh(ctx, g.ID, g.ClientID, 1, t0, later, later)
+	_, _, err = db.Refresh(ctx, refreshing(g, 1), t0)
 	check(err, db.RevokeGrant(ctx, g.ID, g.ClientID, t0))
 	consent := storage.Consent{UserID: l.User.ID, ClientID: "client", At: t0}
-	check(db.SaveConsent(ctx, consent), db.EndSession(ctx, l.Session.ID, t0), db.DisableUser(ctx, l.User.ID, t0))
+	device := storage.Device{ID: "device", UserCode: "CODE", ClientID: g.ClientID, CreatedAt: t0, ExpiresAt: later}
+	check(db.AddDevice(ctx, device), db.AllowDevice(ctx, device.UserCode, l, t0), db.DenyDevice(ctx, device.UserCode, t0))
+	_, err = db.Device(ctx, device.UserCode, t0)
+	check(err)
+	_, err = db.PollDevice(ctx, device.ID, device.ClientID, t0)
+	check(err)
+	g.ID = "of the device"
+	_, err = db.RedeemDevice(ctx, device.ID, g, true, t0)
+	check(err, db.Use(ctx, []storage.Use{{Key: "use", EndsAt: later}}, t0))
+	_, err = db.Used(ctx, "use", t0)
+	check(err, db.SaveConsent(ctx, consent))
+	_, err = db.EndSession(ctx, l.Session.ID, t0)
+	check(err, db.DisableUser(ctx, l.User.ID, t0))
+	notices, err := db.ClaimNotices(ctx, 10, t0, later)
+	if len(notices) != 1 {
+		t.Errorf("got notices %+v, want one", notices)
+	}
+	check(err, db.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: l.Session.ID, ClientID: g.ClientID, State: storage.NoticeFailed}}, t0))
 	_, err = db.Sweep(ctx, t0, 10)
 	check(err)
 	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
@@ -336,7 +374,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 			return true
 		})
 	}
-	if seen < 30 {
+	if seen < 50 {
 		t.Errorf("only %d queries were seen", seen)
 	}
 }

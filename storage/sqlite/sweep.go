@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// kept is how long attempts and sessions are kept when they are over.
+// kept is how long attempts, sessions, device requests and notices are kept when
+// they are over.
 const kept = 24 * time.Hour
 
 const (
@@ -13,11 +14,17 @@ const (
 	sweepSessions = `DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE over_at <= ?1 ORDER BY over_at LIMIT ?2)`
 	sweepGrants   = `DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`
 	sweepLimits   = `DELETE FROM limits WHERE key IN (SELECT key FROM limits WHERE ends_at <= ?1 ORDER BY ends_at LIMIT ?2)`
+	sweepUses     = `DELETE FROM uses WHERE key IN (SELECT key FROM uses WHERE ends_at <= ?1 ORDER BY ends_at LIMIT ?2)`
+	sweepDevices  = `DELETE FROM devices WHERE id IN (SELECT id FROM devices WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`
+	sweepNotices  = `DELETE FROM logout_notices WHERE (session_id, client_id) IN (
+		SELECT session_id, client_id FROM logout_notices WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2)`
 )
 
 // Sweep removes up to limit rows of each kind and returns how many: attempts
-// with their mail a day after they expired, sessions a day after they ended or
-// ran out, grants that have expired, and counters whose window is over.
+// with their mail a day after they expired, sessions with the clients they signed
+// in to a day after they ended or ran out, grants that have expired, counters
+// whose window is over, uses that have ended, device requests a day after they
+// expired, and notices a day after they ended. Queued notices stay.
 func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (removed int, err error) {
 	err = db.write(ctx, func(tx *tx) error {
 		for _, kind := range []struct {
@@ -28,6 +35,9 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (removed int,
 			{sweepSessions, now.Add(-kept)},
 			{sweepGrants, now},
 			{sweepLimits, now},
+			{sweepUses, now},
+			{sweepDevices, now.Add(-kept)},
+			{sweepNotices, now.Add(-kept)},
 		} {
 			n, err := tx.exec(kind.query, moment(kind.before), max(limit, 0)) // to SQLite -1 is no limit
 			if err != nil {

@@ -38,18 +38,20 @@ const (
 	revokeGrantsOfUser = `UPDATE grants SET revoked_at = ?1 WHERE user_id = ?2 AND revoked_at IS NULL`
 )
 
-// DisableUser disables a user, ends their sessions and revokes their grants,
-// Offline ones included. Disabling again keeps the first time.
+// DisableUser disables a user, ends their sessions with the notices of that and
+// revokes their grants, Offline ones included. Disabling again keeps the first
+// time.
 func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
 		if err := tx.one(disableUser, moment(now), id); err != nil {
 			return err
 		}
-		if _, err := tx.exec(endSessionsOfUser, moment(now), id); err != nil {
-			return err
+		for _, query := range []string{endSessionsOfUser, queueNoticesOfUser, revokeGrantsOfUser} {
+			if _, err := tx.exec(query, moment(now), id); err != nil {
+				return err
+			}
 		}
-		_, err := tx.exec(revokeGrantsOfUser, moment(now), id)
-		return err
+		return nil
 	})
 }
 

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"encoding/json"
 	"reflect"
 	"time"
 
@@ -11,7 +12,7 @@ var clientTests = []test{
 	{name: "every field comes back", run: clientFields},
 	{name: "an id is taken once", run: clientConflict},
 	{name: "saving replaces what is there", run: clientSave},
-	{name: "removing takes grants and consents along", run: clientRemove},
+	{name: "removing takes along all that is the client's", run: clientRemove},
 	{name: "clients are listed by id", run: clientList},
 	{name: "of 32 callers one adds the client", run: clientRace},
 }
@@ -20,7 +21,18 @@ func (d *db) wantClient(want storage.Client) {
 	d.Helper()
 	got, err := d.Client(d.Context(), want.ID)
 	d.must(err)
+	same(d, "keys", d.meaning(got.JWKS), d.meaning(want.JWKS))
+	got.JWKS, want.JWKS = nil, nil
 	same(d, "client", got, want)
+}
+
+// meaning is what JSON says: its text need not come back as it was.
+func (d *db) meaning(text json.RawMessage) (v any) {
+	d.Helper()
+	if text != nil {
+		d.must(json.Unmarshal(text, &v))
+	}
+	return v
 }
 
 // fill sets every field that goes into JSON, those to come included.
@@ -39,6 +51,8 @@ func fill(d *db, c *storage.Client) {
 			*f = new(bool)
 		case *bool:
 			*f = true
+		case *json.RawMessage:
+			*f = json.RawMessage(`{"keys": [{"kty": "EC", "kid": "ü", "crv": "P-256", "y": "BB", "x": "AA", "n": 1}]}`)
 		case *time.Time:
 		default:
 			d.Fatalf("field %s has a type that this test does not know", name)
@@ -99,6 +113,12 @@ func clientRemove(d *db) {
 	for _, id := range []string{"client", "other"} {
 		d.must(d.SaveConsent(d.Context(), storage.Consent{UserID: l.User.ID, ClientID: id, Scopes: []string{"openid"}, At: t0}))
 	}
+	ended := d.signIn()
+	for _, id := range []string{"client", "other"} {
+		d.signInTo(ended, id, true)
+	}
+	d.end(ended.Session.ID, t0)
+	asked, askedOther := d.askDevice(), d.askDevice(func(d *storage.Device) { d.ClientID = "other" })
 	d.must(d.RemoveClient(d.Context(), "client"))
 	_, err := d.Client(d.Context(), "client")
 	d.want("removed", err, storage.ErrNotFound)
@@ -110,6 +130,12 @@ func clientRemove(d *db) {
 	d.want("consent of the removed client", err, storage.ErrNotFound)
 	d.wantGrant("of another", other.ID, t0, nil)
 	d.wantConsent(l.User.ID, "other", t0, "openid")
+	_, err = d.Device(d.Context(), asked.UserCode, t0)
+	d.want("device of the removed client", err, storage.ErrNotFound)
+	_, err = d.Device(d.Context(), askedOther.UserCode, t0)
+	d.must(err)
+	same(d, "clients of the session", d.end(l.Session.ID, t0), []string{"other"})
+	d.wantNotices("of the other", 10, t0, ended.Session.ID+" other")
 }
 
 func clientList(d *db) {

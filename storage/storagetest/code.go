@@ -22,6 +22,7 @@ func codeRedeem(d *db) {
 	for _, g := range []storage.Grant{
 		d.newGrant(l), d.newGrant(l, offline), d.newGrant(l, offline, refreshable),
 		d.newGrant(l, func(g *storage.Grant) { g.Scopes = []string{"one"} }),
+		d.newGrant(l, func(g *storage.Grant) { g.JKT, g.Resources, g.Claims = "", nil, "" }),
 	} {
 		given := g
 		given.AuthTime, g.AuthTime = odd(g.AuthTime)
@@ -31,7 +32,7 @@ func codeRedeem(d *db) {
 			given.RefreshIdleAt, g.RefreshIdleAt = odd(g.RefreshIdleAt)
 			given.RefreshEndsAt, g.RefreshEndsAt = odd(g.RefreshEndsAt)
 		}
-		user, err := d.RedeemCode(d.Context(), given, t0)
+		user, err := d.RedeemCode(d.Context(), given, false, t0)
 		d.must(err)
 		same(d, "user of the code", user, l.User)
 		got, user, err := d.Grant(d.Context(), g.ID, t0)
@@ -51,7 +52,7 @@ func codeTwice(d *db) {
 	for _, kind := range []func(*storage.Grant){func(*storage.Grant) {}, offline} {
 		g := d.redeem(l, kind)
 		for range 2 {
-			_, err := d.RedeemCode(d.Context(), g, t0.Add(time.Minute))
+			_, err := d.RedeemCode(d.Context(), g, false, t0.Add(time.Minute))
 			d.want("again", err, storage.ErrConflict)
 			d.wantGrant("replayed", g.ID, t0.Add(time.Minute), storage.ErrNotFound)
 		}
@@ -62,16 +63,16 @@ func codeTwice(d *db) {
 func codeReplayLate(d *db) {
 	l := d.signIn()
 	g := d.redeem(l, offline, refreshable)
-	d.must(d.EndSession(d.Context(), l.Session.ID, t0))
+	d.end(l.Session.ID, t0)
 	d.wantGrant("offline", g.ID, t0, nil)
-	_, err := d.RedeemCode(d.Context(), g, t0)
+	_, err := d.RedeemCode(d.Context(), g, false, t0)
 	d.want("replay", err, storage.ErrConflict)
 	d.wantGrant("replayed", g.ID, t0, storage.ErrNotFound)
 }
 
 func codeSession(d *db) {
 	ended, expired, mine, other, disabled := d.signIn(), d.signIn(), d.signIn(), d.signIn(), d.signIn()
-	d.must(d.EndSession(d.Context(), ended.Session.ID, t0))
+	d.end(ended.Session.ID, t0)
 	d.must(d.TouchSession(d.Context(), expired.Session.ID, t0, t0.Add(day)))
 	d.must(d.DisableUser(d.Context(), disabled.User.ID, t0))
 	for _, c := range []struct {
@@ -90,7 +91,7 @@ func codeSession(d *db) {
 		{"of a disabled user", disabled, t0, storage.ErrNotFound},
 	} {
 		g := d.newGrant(c.login, offline, func(g *storage.Grant) { g.ExpiresAt = t0.Add(2 * day) })
-		_, err := d.RedeemCode(d.Context(), g, c.now)
+		_, err := d.RedeemCode(d.Context(), g, false, c.now)
 		d.want(c.name, err, c.want)
 		d.wantGrant(c.name, g.ID, c.now, c.want)
 	}
@@ -100,7 +101,7 @@ func codeRace(d *db) {
 	for _, kind := range []func(*storage.Grant){func(*storage.Grant) {}, offline} {
 		g := d.newGrant(d.signIn(), kind)
 		d.winner(d.race(func(s Store, _ int) error {
-			_, err := s.RedeemCode(d.Context(), g, t0)
+			_, err := s.RedeemCode(d.Context(), g, false, t0)
 			return err
 		}), storage.ErrConflict)
 		d.wantGrant("replayed", g.ID, t0, storage.ErrNotFound)
@@ -114,10 +115,10 @@ func codeBurn(d *db) {
 		d.must(d.BurnCode(d.Context(), g, t0))
 		d.wantGrant("burned", g.ID, t0, storage.ErrNotFound)
 	}
-	_, err := d.RedeemCode(d.Context(), g, t0)
+	_, err := d.RedeemCode(d.Context(), g, false, t0)
 	d.want("redeeming what was burned", err, storage.ErrConflict)
 
-	d.must(d.EndSession(d.Context(), l.Session.ID, t0))
+	d.end(l.Session.ID, t0)
 	d.must(d.BurnCode(d.Context(), d.newGrant(l), t0))
 	gone := l
 	gone.Session.ID = "unknown"
@@ -138,7 +139,7 @@ func codeBurnRace(d *db) {
 		if i%4 < 2 {
 			return s.BurnCode(d.Context(), g, t0)
 		}
-		_, err := s.RedeemCode(d.Context(), g, t0)
+		_, err := s.RedeemCode(d.Context(), g, false, t0)
 		return err
 	}) {
 		if i%4 < 2 || err == nil {

@@ -195,7 +195,7 @@ func completeCurrent(d *db) {
 
 func completeOldCurrent(d *db) {
 	ended := d.signIn()
-	d.must(d.EndSession(d.Context(), ended.Session.ID, t0))
+	d.end(ended.Session.ID, t0)
 	for _, c := range []struct {
 		name    string
 		current storage.Login

@@ -17,7 +17,14 @@ func contextCancelled(d *db) {
 	cancel()
 	l := d.signIn()
 	d.claim(10, t0)
+	ended := d.signIn()
+	d.claim(10, t0)
+	d.signInTo(ended, "client", true)
+	d.end(ended.Session.ID, t0)
 	w := world{
+		notice: storage.LogoutNotice{SessionID: ended.Session.ID, ClientID: "client", UserID: ended.User.ID, CreatedAt: t0, NextAt: t0},
+		asking: d.askDevice(), allowed: d.allowed(l), device: d.newDevice(), ofDevice: d.newGrant(l),
+		use:   storage.Use{Key: "u", EndsAt: t0.Add(time.Hour)},
 		login: l, asked: d.start(), grant: d.redeem(l, offline, refreshable),
 		attempt: d.attempt(), code: d.newGrant(l), burned: d.newGrant(l),
 		client: storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0},
@@ -33,9 +40,12 @@ func contextCancelled(d *db) {
 
 // world is what calls are about: what is there, and what is not yet.
 type world struct {
-	login storage.Login
-	asked storage.Attempt
-	grant storage.Grant
+	login   storage.Login
+	asked   storage.Attempt
+	grant   storage.Grant
+	notice  storage.LogoutNotice
+	asking  storage.Device
+	allowed storage.Device
 
 	attempt      storage.Attempt
 	completion   storage.Completion
@@ -43,6 +53,9 @@ type world struct {
 	client       storage.Client
 	key          storage.SigningKey
 	limit        storage.Limit
+	use          storage.Use
+	device       storage.Device
+	ofDevice     storage.Grant
 }
 
 // calls are calls of all methods, each of which would change what it can.
@@ -64,8 +77,20 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"CompleteAttempt": func() error { _, err := d.CompleteAttempt(ctx, w.completion, t0); return err },
 		"Session":         func() error { _, err := d.Session(ctx, session, t0); return err },
 		"TouchSession":    func() error { return d.TouchSession(ctx, session, t0, t0.Add(9*time.Hour)) },
-		"EndSession":      func() error { return d.EndSession(ctx, session, t0) },
-		"ClaimMail":       func() error { _, err := d.ClaimMail(ctx, 9, t0, t0.Add(time.Hour)); return err },
+		"EndSession":      func() error { _, err := d.EndSession(ctx, session, t0); return err },
+		"ClaimNotices":    func() error { _, err := d.ClaimNotices(ctx, 9, t0, t0.Add(time.Hour)); return err },
+		"FinishNotices": func() error {
+			return d.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: w.notice.SessionID, ClientID: w.notice.ClientID, State: storage.NoticeFailed}}, t0)
+		},
+		"Use":          func() error { return d.Use(ctx, []storage.Use{w.use}, t0) },
+		"Used":         func() error { _, err := d.Used(ctx, w.use.Key, t0); return err },
+		"AddDevice":    func() error { return d.AddDevice(ctx, w.device) },
+		"Device":       func() error { _, err := d.Device(ctx, w.asking.UserCode, t0); return err },
+		"AllowDevice":  func() error { return d.AllowDevice(ctx, w.asking.UserCode, w.login, t0) },
+		"DenyDevice":   func() error { return d.DenyDevice(ctx, w.asking.UserCode, t0) },
+		"PollDevice":   func() error { _, err := d.PollDevice(ctx, w.asking.ID, w.asking.ClientID, t0); return err },
+		"RedeemDevice": func() error { _, err := d.RedeemDevice(ctx, w.allowed.ID, w.ofDevice, true, t0); return err },
+		"ClaimMail":    func() error { _, err := d.ClaimMail(ctx, 9, t0, t0.Add(time.Hour)); return err },
 		"FinishMail": func() error {
 			return d.FinishMail(ctx, []storage.MailOutcome{{ID: "unknown", State: storage.MailSent}}, t0)
 		},
@@ -74,13 +99,16 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
 		"SaveClient":       func() error { return d.SaveClient(ctx, w.client) },
 		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID) },
-		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, t0); return err },
-		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, t0); return err },
+		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, false, t0); return err },
+		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, false, t0); return err },
 		"BurnCode":         func() error { return d.BurnCode(ctx, w.burned, t0) },
-		"Refresh":          func() error { _, _, err := d.Refresh(ctx, g.ID, g.ClientID, 1, t0, t0, t0); return err },
-		"Grant":            func() error { _, _, err := d.Grant(ctx, g.ID, t0); return err },
-		"RevokeGrant":      func() error { return d.RevokeGrant(ctx, g.ID, g.ClientID, t0) },
-		"Consent":          func() error { _, err := d.Consent(ctx, w.login.User.ID, w.client.ID); return err },
+		"Refresh": func() error {
+			_, _, err := d.Refresh(ctx, storage.Refreshing{ID: g.ID, ClientID: g.ClientID, Generation: 1, AnyKey: true, IdleAt: t0, ExpiresAt: t0}, t0)
+			return err
+		},
+		"Grant":       func() error { _, _, err := d.Grant(ctx, g.ID, t0); return err },
+		"RevokeGrant": func() error { return d.RevokeGrant(ctx, g.ID, g.ClientID, t0) },
+		"Consent":     func() error { _, err := d.Consent(ctx, w.login.User.ID, w.client.ID); return err },
 		"SaveConsent": func() error {
 			return d.SaveConsent(ctx, storage.Consent{UserID: w.login.User.ID, ClientID: w.client.ID, Scopes: []string{"openid"}, At: t0})
 		},
@@ -114,9 +142,19 @@ func (w world) wantUntouched(d *db) {
 	same(d, "keys", len(keys), 0)
 
 	same(d, "messages due", len(d.claim(10, t0)), 1)
+	due := w.notice
+	due.NextAt, due.Tries = t0.Add(time.Minute), 1
+	same(d, "notices", d.claimNotices(10, t0), []storage.LogoutNotice{due})
+	d.must(d.Use(d.Context(), []storage.Use{w.use}, t0))
+	asking, err := d.Device(d.Context(), w.asking.UserCode, t0)
+	d.must(err)
+	same(d, "device", asking, w.asking)
+	d.must(d.AddDevice(d.Context(), w.device))
+	_, err = d.RedeemDevice(d.Context(), w.allowed.ID, w.ofDevice, true, t0)
+	d.must(err)
 	d.must(d.ask(d, t0, w.limit)) // nothing was counted
 	for _, fresh := range []storage.Grant{w.code, w.burned} {
-		_, err = d.RedeemCode(d.Context(), fresh, t0)
+		_, err = d.RedeemCode(d.Context(), fresh, false, t0)
 		d.must(err)
 	}
 }

@@ -52,22 +52,44 @@ type Store interface {
 
 	Client(ctx context.Context, id string) (storage.Client, error)
 	// RedeemCode prefers storage.ErrConflict: a replay is one even when the
-	// session has ended since.
-	RedeemCode(ctx context.Context, g storage.Grant, now time.Time) (storage.User, error)
+	// session has ended since. A client that once wanted a notice of the session
+	// goes on wanting it.
+	RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error)
 	// BurnCode needs no live session.
 	BurnCode(ctx context.Context, g storage.Grant, now time.Time) error
 	// Refresh is storage.ErrNotFound for a generation that was never given out,
-	// and for a used one of a grant that has ended already.
-	Refresh(ctx context.Context, id, clientID string, generation int, now, idleAt, expiresAt time.Time) (storage.Grant, storage.User, error)
+	// and for a used one of a grant that has ended already. No Grace is none. The
+	// new IdleAt may be earlier, ExpiresAt never moves back.
+	Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (storage.Grant, storage.User, error)
 	Grant(ctx context.Context, id string, now time.Time) (storage.Grant, storage.User, error)
 	RevokeGrant(ctx context.Context, id, clientID string, now time.Time) error
 	Consent(ctx context.Context, userID, clientID string) (storage.Consent, error)
 	// SaveConsent keeps each scope once and the latest At.
 	SaveConsent(ctx context.Context, c storage.Consent) error
-	EndSession(ctx context.Context, id string, now time.Time) error
+	EndSession(ctx context.Context, id string, now time.Time) ([]string, error)
+
+	// ClaimNotices goes by NextAt.
+	ClaimNotices(ctx context.Context, n int, now, leaseUntil time.Time) ([]storage.LogoutNotice, error)
+	FinishNotices(ctx context.Context, outcomes []storage.NoticeOutcome, now time.Time) error
+
+	// Use of one value twice in a call is as if it came in two.
+	Use(ctx context.Context, uses []storage.Use, now time.Time) error
+	Used(ctx context.Context, key string, now time.Time) (bool, error)
+
+	AddDevice(ctx context.Context, d storage.Device) error
+	Device(ctx context.Context, userCode string, now time.Time) (storage.Device, error)
+	AllowDevice(ctx context.Context, userCode string, login storage.Login, now time.Time) error
+	DenyDevice(ctx context.Context, userCode string, now time.Time) error
+	// PollDevice sets PollAt to Interval after now, the longer one after a poll
+	// that was too early.
+	PollDevice(ctx context.Context, id, clientID string, now time.Time) (storage.Device, error)
+	// RedeemDevice is storage.ErrNotFound, too, when the grant is for another
+	// client, user or session than the request.
+	RedeemDevice(ctx context.Context, id string, g storage.Grant, notify bool, now time.Time) (storage.User, error)
 
 	SigningKeys(ctx context.Context) ([]storage.SigningKey, error)
 	AddSigningKey(ctx context.Context, k storage.SigningKey) error
+	keyRotation
 
 	// Migrate may run in any number of processes at once, and beside those that
 	// serve. On a schema newer than this program's it does nothing.
@@ -80,14 +102,19 @@ type Store interface {
 	//
 	//   - attempts with their mail, a day after ExpiresAt: until then a link's
 	//     page can tell what became of it;
-	//   - sessions, a day after they have ended or run out; offline grants
-	//     stand without them;
+	//   - sessions with the clients they signed in to, a day after they have
+	//     ended or run out; offline grants stand without them;
 	//   - grants at ExpiresAt, revoked or not: until then a replayed code or
 	//     token must be known;
-	//   - counters at the end of their window.
+	//   - counters at the end of their window;
+	//   - uses at EndsAt;
+	//   - device requests, a day after ExpiresAt: until then a device is told
+	//     that it is too late;
+	//   - notices, a day after they were delivered, dropped or given up; queued
+	//     ones stay.
 	//
-	// Mail that goes with its attempt is not counted. Users, clients, consents
-	// and keys stay.
+	// What goes with something else is not counted. Users, clients, consents and
+	// keys stay.
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 
 	// Clients are in the order of their ids' bytes.
@@ -95,13 +122,14 @@ type Store interface {
 	AddClient(ctx context.Context, c storage.Client) error
 	// SaveClient is storage.ErrNotFound when there is none, and keeps CreatedAt.
 	SaveClient(ctx context.Context, c storage.Client) error
-	// RemoveClient removes the grants and consents of the client, too: whoever
-	// takes the id next does not get them.
+	// RemoveClient removes the grants, consents, device requests and queued
+	// notices of the client, too, and that sessions signed in to it: whoever takes
+	// the id next does not get them.
 	RemoveClient(ctx context.Context, id string) error
 
-	// DisableUser disables a user, ends their sessions and revokes their grants,
-	// Offline ones included, in one transaction. Disabling again keeps the
-	// first time. storage.ErrNotFound when there is no such user.
+	// DisableUser disables a user, ends their sessions as EndSession does and
+	// revokes their grants, Offline ones included, in one transaction. Disabling
+	// again keeps the first time. storage.ErrNotFound when there is no such user.
 	DisableUser(ctx context.Context, id string, now time.Time) error
 	// EnableUser brings back neither sessions nor grants.
 	EnableUser(ctx context.Context, id string) error
@@ -130,9 +158,13 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 		{"code", codeTests},
 		{"refresh", refreshTests},
 		{"grant", grantTests},
+		{"notice", noticeTests},
+		{"use", useTests},
+		{"device", deviceTests},
 		{"consent", consentTests},
 		{"client", clientTests},
 		{"key", keyTests},
+		{"key rotation", keyRotateTests},
 		{"user", userTests},
 		{"sweep", sweepTests},
 		{"context", contextTests},
@@ -333,6 +365,7 @@ func (d *db) newGrant(l storage.Login, change ...func(*storage.Grant)) storage.G
 	g := storage.Grant{
 		ID: d.id("grant"), ClientID: "client", UserID: l.User.ID, SessionID: l.Session.ID, Scopes: []string{"openid", "email"},
 		AuthTime: l.Session.AuthTime, CreatedAt: t0, ExpiresAt: t0.Add(10 * time.Minute),
+		JKT: "key", Resources: []string{"https://api.example.com/"}, Claims: `{"userinfo": {"name": null}}`,
 	}
 	for _, f := range change {
 		f(&g)
@@ -344,7 +377,7 @@ func (d *db) newGrant(l storage.Login, change ...func(*storage.Grant)) storage.G
 func (d *db) redeem(l storage.Login, change ...func(*storage.Grant)) storage.Grant {
 	d.Helper()
 	g := d.newGrant(l, change...)
-	_, err := d.RedeemCode(d.Context(), g, t0)
+	_, err := d.RedeemCode(d.Context(), g, false, t0)
 	d.must(err)
 	return g
 }

@@ -12,6 +12,9 @@ var sweepTests = []test{
 	{name: "sessions go a day after their end", run: sweepSessions},
 	{name: "grants go when they expire", run: sweepGrants},
 	{name: "counters go when their window ends", run: sweepLimits},
+	{name: "uses go when they end", run: sweepUses},
+	{name: "device requests go a day after they expired", run: sweepDevices},
+	{name: "notices go a day after they ended", run: sweepNotices},
 	{name: "a batch is bounded and the next goes on", run: sweepBatches},
 	{name: "sweeps at once remove each row once", run: sweepRace},
 }
@@ -82,7 +85,7 @@ func sweepSessions(d *db) {
 			return l.Session.ExpiresAt
 		}},
 		{"ended", func(l storage.Login) time.Time {
-			d.must(d.EndSession(d.Context(), l.Session.ID, t0.Add(time.Minute)))
+			d.end(l.Session.ID, t0.Add(time.Minute))
 			return t0.Add(time.Minute)
 		}},
 	} {
@@ -95,7 +98,7 @@ func sweepSessions(d *db) {
 		d.wantSweep(c.name+", a day later", over.Add(day), 1)
 		d.wantSweep(c.name+", again", over.Add(day), 0)
 		d.wantGrant("offline, its session swept", off.ID, over.Add(day), nil)
-		_, err := d.RedeemCode(d.Context(), off, over.Add(day))
+		_, err := d.RedeemCode(d.Context(), off, false, over.Add(day))
 		d.want("replay, its session swept", err, storage.ErrConflict)
 	}
 }
@@ -120,7 +123,7 @@ func sweepGrants(d *db) {
 	burned := d.newGrant(l)
 	d.must(d.BurnCode(d.Context(), burned, t0))
 	d.wantSweep("the last moment", ends.Add(-tick), 0)
-	_, err := d.RedeemCode(d.Context(), burned, ends.Add(-tick))
+	_, err := d.RedeemCode(d.Context(), burned, false, ends.Add(-tick))
 	d.want("a burned code is known to its end", err, storage.ErrConflict)
 	d.wantSweep("expired", ends, 5)
 	d.wantGrant("live", long.ID, ends, nil)
@@ -152,23 +155,72 @@ func sweepBatches(d *db) {
 		d.redeem(l)
 		d.signIn()
 		d.must(d.ask(d, t0, storage.Limit{Key: d.id("limit"), Max: 1, Window: time.Minute}))
+		d.must(d.Use(d.Context(), []storage.Use{{Key: d.id("use"), EndsAt: t0.Add(time.Minute)}}, t0))
+		d.askDevice()
+		d.notice("dropped")
+	}
+	for _, n := range d.claimNotices(10, t0) {
+		d.finishNotice(n, storage.NoticeDropped, t0)
 	}
 	swept := 0
 	for {
 		got, err := d.Sweep(d.Context(), goes, 2)
 		d.must(err)
-		if got > 4*2 {
-			d.Fatalf("swept %d rows of four kinds, want 2 of each at most", got)
+		if got > 7*2 {
+			d.Fatalf("swept %d rows of seven kinds, want 2 of each at most", got)
 		}
 		if got == 0 {
 			break
 		}
 		swept += got
 	}
-	same(d, "swept in all", swept, 10+4+3+3) // attempts, sessions, grants, counters
+	same(d, "swept in all", swept, 13+7+6+3+3+3+3) // attempts, sessions, grants, counters, uses, device requests, notices
 	got, err := d.Sweep(d.Context(), goes, 0)
 	d.must(err)
 	same(d, "swept with no limit left", got, 0)
+}
+
+func sweepUses(d *db) {
+	short := storage.Use{Key: "short", EndsAt: t0.Add(time.Minute)}
+	long := storage.Use{Key: "long", EndsAt: t0.Add(time.Minute + tick)}
+	d.must(d.Use(d.Context(), []storage.Use{short, long}, t0))
+	d.wantSweep("the last moment", short.EndsAt.Add(-tick), 0)
+	d.wantSweep("over", short.EndsAt, 1)
+	d.want("the other", d.Use(d.Context(), []storage.Use{long}, short.EndsAt), storage.ErrConflict)
+}
+
+func sweepDevices(d *db) {
+	l := d.signIn()
+	d.wantSweep("everything before", t0.Add(100*day), 2) // an attempt and its session
+	asked, answered := d.askDevice(), d.allowed(l)
+	goes := asked.ExpiresAt.Add(day)
+	later := d.askDevice(func(d *storage.Device) { d.ExpiresAt = d.ExpiresAt.Add(tick) })
+	d.wantSweep("the last moment", goes.Add(-tick), 0)
+	d.must(d.poll(answered, t0))
+	d.wantSweep("a day later", goes, 2)
+	d.want("swept", d.poll(asked, t0), storage.ErrNotFound)
+	d.must(d.poll(later, t0))
+	again := d.newDevice(func(d *storage.Device) { d.UserCode = asked.UserCode })
+	d.must(d.AddDevice(d.Context(), again))
+}
+
+func sweepNotices(d *db) {
+	for _, client := range []string{"delivered", "dropped", "failed", "queued"} {
+		d.notice(client)
+	}
+	ended := t0.Add(time.Hour)
+	for _, n := range d.claimNotices(10, t0) {
+		d.finishNotice(n, storage.NoticeState(n.ClientID), ended)
+	}
+	// Their attempts, sessions and grants.
+	d.wantSweep("the last moment", ended.Add(day-tick), 4+4+4)
+	d.wantSweep("a day later", ended.Add(day), 3)
+	_, err := d.Sweep(d.Context(), t0.Add(10000*day), 1000)
+	d.must(err)
+	left := d.claimNotices(10, t0.Add(10000*day))
+	if len(left) != 1 || left[0].ClientID != "queued" || left[0].UserID == "" {
+		d.Fatalf("got %+v, want the one that is queued", left)
+	}
 }
 
 func sweepRace(d *db) {
