@@ -95,7 +95,7 @@ func (p *fakeProvider) good(nonce string) map[string]any {
 	now := time.Now()
 	return map[string]any{
 		"iss": p.URL, "aud": sampleClientID, "sub": "ada", "nonce": nonce, "email": "ada@example.com", "amr": []string{"email"},
-		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "at_hash": keys.LeftHalf("access"),
+		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "at_hash": keys.LeftHalf("RS256", "access"),
 	}
 }
 
@@ -252,7 +252,7 @@ func TestTheSampleAppTakesNoOtherAnswer(t *testing.T) {
 		{name: "OIDC Core §3.1.3.7: for another client", claims: set("aud", "x"), want: "ID token"},
 		{name: "OIDC Core §3.1.3.7: from another issuer", claims: set("iss", "https://evil.example.com"), want: "ID token"},
 		{name: "OIDC Core §3.1.3.7: expired", claims: set("exp", 1), want: "ID token"},
-		{name: "OIDC Core §3.1.3.8: of another access token", claims: set("at_hash", keys.LeftHalf("x")), want: "ID token"},
+		{name: "OIDC Core §3.1.3.8: of another access token", claims: set("at_hash", keys.LeftHalf("RS256", "x")), want: "ID token"},
 		{name: "no ID token", token: map[string]any{"id_token": ""}, want: "ID token"},
 		{name: "an ID token that is none", token: map[string]any{"id_token": "a.b.c"}, want: "ID token"},
 	} {
