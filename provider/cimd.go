@@ -11,12 +11,12 @@ import (
 	"github.com/sealpost/sealpost/storage"
 )
 
-// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): a
-// client_id that is the address of a document in which the client says of itself
+// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-02):
+// a client_id that is the address of a document in which the client says of itself
 // what it would have registered. Nothing of it is stored.
 
-// documentFetch is how documents are fetched (Client ID Metadata Document §4.3,
-// §6.6).
+// documentFetch is how documents are fetched, and for how long they are believed
+// (Client ID Metadata Document §5.2, §8.7).
 var documentFetch = fetchOptions{limit: 10 << 10, types: []string{"application/json"}, minAge: time.Minute, maxAge: 24 * time.Hour}
 
 // maxDocumentHost is the longest host that fits before a name on a page and in
@@ -48,20 +48,29 @@ func (p *Provider) documentClients() {
 
 var errDocument = &Error{Code: invalidClient, Description: "the metadata document of the client could not be fetched, or is not valid"}
 
-// fetchClient makes a client of its document.
+// fetchClient makes a client of its document. Errors are not kept (Client ID
+// Metadata Document §5.2), but nobody can make us ask without end: a host that
+// failed is left alone for some seconds, one with a bad document for a minute.
 func (p *Provider) fetchClient(ctx context.Context, id string) (storage.Client, error) {
-	body, err := p.fetcher.get(ctx, id, documentFetch)
+	c, err := p.readClientOf(ctx, id, p.fetcher.get)
 	if err != nil {
-		return storage.Client{}, errDocument.because(err)
+		c, err = p.readClientOf(ctx, id, p.fetcher.fresh)
 	}
-	c, err := documentClient(id, body, p.rules().Loopback)
+	if err == nil {
+		err = p.checkSector(ctx, c, documentFetch)
+	}
 	if err != nil {
-		return storage.Client{}, errDocument.because(err)
-	}
-	if err := p.checkSector(ctx, c, documentFetch); err != nil {
 		return storage.Client{}, errDocument.because(err)
 	}
 	return c, nil
+}
+
+func (p *Provider) readClientOf(ctx context.Context, id string, get func(context.Context, string, fetchOptions) ([]byte, error)) (storage.Client, error) {
+	body, err := get(ctx, id, documentFetch)
+	if err != nil {
+		return storage.Client{}, err
+	}
+	return documentClient(id, body, p.rules().Loopback)
 }
 
 // documentClient reads a document. It is a pure function.
@@ -71,10 +80,10 @@ func documentClient(id string, body []byte, loopback bool) (storage.Client, erro
 		return storage.Client{}, err
 	}
 	var named string
-	if json.Unmarshal(m["client_id"], &named) != nil || named != id { // Client ID Metadata Document §4.1
+	if json.Unmarshal(m["client_id"], &named) != nil || named != id { // Client ID Metadata Document §4
 		return storage.Client{}, errors.New("client_id is not the address of the document")
 	}
-	for _, secret := range []string{"client_secret", "client_secret_expires_at"} {
+	for _, secret := range []string{"client_secret", "client_secret_expires_at"} { // Client ID Metadata Document §4.1
 		if _, ok := m[secret]; ok {
 			return storage.Client{}, errors.New("the document is public and holds a secret")
 		}
@@ -83,7 +92,7 @@ func documentClient(id string, body []byte, loopback bool) (storage.Client, erro
 	if err != nil {
 		return storage.Client{}, err
 	}
-	c.Name = documentName(id, c.Name)
+	c.Name, c.LogoURI = documentName(id, c.Name), "" // nobody has looked at the logo (Client ID Metadata Document §8.8)
 	c = c.WithDefaults()
 	if c.TokenEndpointAuthMethod != noAuthentication.name && c.TokenEndpointAuthMethod != privateKeyJWT.name { // no secret could be shared
 		return storage.Client{}, errors.New("token_endpoint_auth_method is neither none nor private_key_jwt")
@@ -96,7 +105,7 @@ func documentClient(id string, body []byte, loopback bool) (storage.Client, erro
 
 // documentName is how pages and mails call the client: by the host that vouches
 // for it, before the name that it gives itself (Client ID Metadata Document
-// §6.4).
+// §8.5).
 func documentName(id, name string) string {
 	_, rest, _ := strings.Cut(id, "//")
 	host, _, _ := strings.Cut(rest, "/")

@@ -63,7 +63,7 @@ func documentOf(id string, pairs ...any) []byte {
 	}.with(pairs...)))
 }
 
-// Client ID Metadata Document §4.1.
+// Client ID Metadata Document §4, §4.1.
 func TestDocumentClient(t *testing.T) {
 	t.Parallel()
 	keyed := []any{"token_endpoint_auth_method", "private_key_jwt", "jwks", jwks(signerOf("app", jose.ES256))}
@@ -74,7 +74,7 @@ func TestDocumentClient(t *testing.T) {
 		"a public client":                   {documentOf(documentID), ""},
 		"a method that goes without saying": {documentOf(documentID, "token_endpoint_auth_method", nil), ""},
 		"one with keys":                     {documentOf(documentID, keyed...), ""},
-		"members that mean nothing here":    {documentOf(documentID, "x", 1, "consent", "skip", "profile", "fapi2"), ""},
+		"members that mean nothing here":    {documentOf(documentID, "x", 1, "logo_uri", "https://app.example.com/logo.png", "consent", "skip", "profile", "fapi2"), ""},
 		"another client_id":                 {documentOf(documentID, "client_id", documentID+"?"), "client_id"},
 		"no client_id":                      {documentOf(documentID, "client_id", nil), "client_id"},
 		"a client_id that is no text":       {documentOf(documentID, "client_id", []string{documentID}), "client_id"},
@@ -98,14 +98,14 @@ func TestDocumentClient(t *testing.T) {
 				return
 			}
 			wantErr(t, err, c.want)
-			if err == nil && (client.ID != documentID || client.Consent != "ask" || client.Profile != "openid" || client.ClaimsInIDToken()) {
+			if err == nil && (client.LogoURI != "" || client.ID != documentID || client.Consent != "ask" || client.Profile != "openid" || client.ClaimsInIDToken()) {
 				t.Errorf("%+v", client)
 			}
 		})
 	}
 }
 
-// Client ID Metadata Document §6.4: a name cannot pretend to be of another host.
+// Client ID Metadata Document §8.5: a name cannot pretend to be of another host.
 func TestDocumentNames(t *testing.T) {
 	t.Parallel()
 	for id, names := range map[string][2]string{
@@ -182,12 +182,22 @@ func TestClientOfADocument(t *testing.T) {
 			t.Errorf("%d %s", rec.Code, rec.Header().Get("Location"))
 		}
 	})
-	w.run("Client ID Metadata Document §4.3: believed for as long as it says", func(*testing.T) {
+	w.run("Client ID Metadata Document §5.2: believed for as long as it says", func(*testing.T) {
 		host.publish("redirect_uris", []string{"https://app.example.com/other"})
 		w.clock.pass(9 * time.Minute)
 		ask().isPage(200, "consent", "")
 		w.clock.pass(2 * time.Minute)
 		ask().isPage(400, "error", "invalid_request")
+	})
+	w.run("Client ID Metadata Document §5.2: a bad one is not, longer than a minute", func(*testing.T) {
+		host.publish("redirect_uris", []string{"javascript:alert(1)"})
+		w.clock.pass(11 * time.Minute)
+		ask().isPage(400, "error", "invalid_client")
+		host.publish()
+		w.clock.pass(59 * time.Second)
+		ask().isPage(400, "error", "invalid_client")
+		w.clock.pass(time.Second)
+		ask().isPage(200, "consent", "")
 	})
 	w.run("a document that is gone", func(*testing.T) {
 		host.document.Store(nil)

@@ -48,13 +48,18 @@ func newClients(fixed []storage.Client, store Store, now func() time.Time) *clie
 	return c
 }
 
+// isClientID says whether an id can be one: visible characters (RFC 6749 §A.1).
+// Others are no matter for a database.
+func isClientID(id string) bool {
+	return id != "" && len(id) <= 255 && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 // get finds a client: storage.ErrNotFound when there is none.
 func (c *clients) get(ctx context.Context, id string) (storage.Client, error) {
 	if client, ok := c.fixed[id]; ok {
 		return client, nil
 	}
-	// RFC 6749 §A.1: visible characters. Others are no matter for a database.
-	if id == "" || len(id) > 255 || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
+	if !isClientID(id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
 	now := c.now()

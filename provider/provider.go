@@ -30,7 +30,7 @@ type Config struct {
 	DPoPNonce bool             // whether proofs need a nonce of ours (RFC 9449 §8)
 	Fetch     FetchConfig      // where it may go for clients
 
-	Registration      string        // who may register clients: RegistrationOff, "" as well, and the others
+	Registration      string        // who may register clients: RegistrationOff (as is ""), RegistrationToken, RegistrationOpen
 	RegistrationLimit storage.Limit // per network; Max 0: none
 	ClientDocuments   bool          // whether a client_id may be the address of a metadata document
 

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -154,6 +155,7 @@ func (p *Provider) registrant(c *call, m metadataFields, base storage.Client) (c
 	if client, err = m.client(base); err != nil {
 		return client, "", err
 	}
+	client.TokenEndpointAuthMethod = cmp.Or(client.TokenEndpointAuthMethod, base.TokenEndpointAuthMethod)
 	secret = giveSecret(&client)
 	if wrong := CheckClient(client, p.rules()); len(wrong) > 0 {
 		return client, "", wrong[0].public()
@@ -247,7 +249,11 @@ func (p *Provider) managed(c *call) (storage.Client, string, error) {
 	if err != nil {
 		return storage.Client{}, "", err
 	}
-	client, err := p.cfg.Store.Client(c.Context(), chi.URLParam(c.Request, "client_id"))
+	id := chi.URLParam(c.Request, "client_id")
+	if !isClientID(id) {
+		return storage.Client{}, "", errRegistrationToken
+	}
+	client, err := p.cfg.Store.Client(c.Context(), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Client{}, "", errRegistrationToken.because(err)
 	}
@@ -426,6 +432,9 @@ func (m metadataFields) client(base storage.Client) (storage.Client, error) {
 			}
 			return base, e.public().because(err)
 		}
+	}
+	if c.MayGrant(clientCredentials.name) { // nobody would be asked before the client gets tokens
+		return base, MetadataError{Field: "grant_types", Fix: "client_credentials are for clients that an operator added", Code: invalidClientMetadata}.public()
 	}
 	if c.ApplicationType == "" && c.WithDefaults().Public() && slices.ContainsFunc(c.RedirectURIs, onDevice) {
 		c.ApplicationType = "native"

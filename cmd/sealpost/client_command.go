@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/sealpost/sealpost/keys"
+	"github.com/sealpost/sealpost/provider"
 	"github.com/sealpost/sealpost/storage"
 )
 
@@ -18,6 +21,7 @@ type clientCommand struct {
 	Show   clientShow   `cmd:"" help:"Show one application."`
 	Remove clientRemove `cmd:"" help:"Remove an application."`
 	Rotate clientRotate `cmd:"" name:"rotate-secret" help:"Give an application a new secret; the old one ends at once."`
+	Token  clientToken  `cmd:"" name:"registration-token" help:"Make a token with which applications register themselves."`
 }
 
 // Help is shown by sealpost client --help.
@@ -27,6 +31,7 @@ Applications in the settings file are managed there.
 
   sealpost client add grafana --config sealpost.yaml --redirect-uri https://grafana.example.com/login/generic_oauth
   sealpost client add app --config sealpost.yaml --public --native --redirect-uri http://127.0.0.1/callback
+  sealpost client add backend --config sealpost.yaml --grant client_credentials --jwks-file keys.json
   sealpost client list --config sealpost.yaml --json
   sealpost client rotate-secret grafana --config sealpost.yaml`
 }
@@ -83,11 +88,21 @@ type clientAdd struct {
 	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where the browser may go after a logout."`
 	Public        bool     `help:"No secret: an application on the device or in the browser of the person. PKCE is required."`
 	Native        bool     `help:"Runs on the device of the person: loopback http and schemes of its own are allowed."`
-	AuthMethod    string   `name:"auth-method" placeholder:"METHOD" help:"client_secret_basic or client_secret_post."`
-	Alg           string   `name:"id-token-alg" placeholder:"ALG" help:"RS256 or ES256."`
+	AuthMethod    string   `name:"auth-method" placeholder:"METHOD" help:"client_secret_basic, client_secret_post, private_key_jwt or none."`
+	JWKSFile      string   `name:"jwks-file" placeholder:"FILE" help:"Its public keys, a JWK Set: it proves itself with them and has no secret."`
+	JWKSURI       string   `name:"jwks-uri" placeholder:"URI" help:"Where it publishes them."`
+	Profile       string   `placeholder:"NAME" help:"openid, or fapi2 (FAPI 2.0 Security Profile)."`
+	Grant         []string `placeholder:"GRANT" help:"Grant types, such as client_credentials. Codes and refresh tokens when left out."`
+	ResponseType  []string `name:"response-type" sep:"none" placeholder:"TYPE" help:"Response types. code when left out."`
+	Scope         string   `placeholder:"SCOPES" help:"What it may ask for, separated by spaces. The standard scopes when left out."`
+	Alg           string   `name:"id-token-alg" placeholder:"ALG" help:"RS256, ES256, PS256 or EdDSA."`
 	Consent       string   `placeholder:"MODE" help:"skip or ask."`
 	RequirePKCE   bool     `name:"require-pkce" help:"Refuse requests without PKCE."`
+	RequirePAR    bool     `name:"require-par" help:"Refuse requests that were not pushed."`
+	DPoP          bool     `name:"dpop" help:"Bind its access tokens to a key of its own (DPoP)."`
 	IDTokenClaims bool     `name:"id-token-claims" default:"true" negatable:"" help:"Put the claims of the scopes into the ID token, too."`
+	Backchannel   string   `name:"backchannel-logout-uri" placeholder:"URI" help:"Where it hears from the server that somebody signed out."`
+	Frontchannel  string   `name:"frontchannel-logout-uri" placeholder:"URI" help:"The same, in a frame of the browser."`
 	LogoURI       string   `name:"logo-uri" placeholder:"URI"`
 	ClientURI     string   `name:"client-uri" placeholder:"URI"`
 	Allow         []string `placeholder:"PATTERN" help:"Only these addresses, such as *@example.com."`
@@ -100,23 +115,12 @@ func (c clientAdd) Run(p *process) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
-		client := storage.Client{
-			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURI, PostLogoutRedirectURIs: c.PostLogoutURI,
-			TokenEndpointAuthMethod: c.AuthMethod, IDTokenSigningAlg: c.Alg, Consent: c.Consent,
-			LogoURI: c.LogoURI, ClientURI: c.ClientURI, Allow: c.Allow, Groups: c.Group,
-			CreatedAt: p.now(), UpdatedAt: p.now(),
-		}
-		if !c.IDTokenClaims {
-			client.IDTokenClaims = new(bool)
-		}
-		if c.RequirePKCE {
-			client.RequirePKCE = "always"
-		}
-		if c.Native {
-			client.ApplicationType = "native"
+		client, err := c.client(p.now())
+		if err != nil {
+			return err
 		}
 		var secret string
-		if !c.Public {
+		if c.hasSecret() {
 			secret = keys.Token() // base64url: RFC 3986 unreserved, so no client has to escape it (RFC 6749 §2.3.1)
 			client.SecretSHA256 = hashClientSecret(secret)
 		}
@@ -124,7 +128,7 @@ func (c clientAdd) Run(p *process) error {
 			return usageError{errors.Join(wrong...)}
 		}
 		client = client.WithDefaults()
-		err := db.AddClient(p.ctx, client)
+		err = db.AddClient(p.ctx, client)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf("client %q exists already; remove it first, or choose another id", c.ID)
 		}
@@ -133,6 +137,47 @@ func (c clientAdd) Run(p *process) error {
 		}
 		return c.printSecret(p, listedClient{client, "database", secret})
 	})
+}
+
+// client is what the flags say.
+func (c clientAdd) client(now time.Time) (storage.Client, error) {
+	client := storage.Client{
+		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURI, PostLogoutRedirectURIs: c.PostLogoutURI,
+		TokenEndpointAuthMethod: c.AuthMethod, JWKSURI: c.JWKSURI, Profile: c.Profile,
+		GrantTypes: c.Grant, ResponseTypes: c.ResponseType, Scope: c.Scope, IDTokenSigningAlg: c.Alg, Consent: c.Consent,
+		RequirePAR: c.RequirePAR, DPoPBound: c.DPoP, BackchannelLogoutURI: c.Backchannel, FrontchannelLogoutURI: c.Frontchannel,
+		LogoURI: c.LogoURI, ClientURI: c.ClientURI, Allow: c.Allow, Groups: c.Group,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	if !c.IDTokenClaims {
+		client.IDTokenClaims = new(bool)
+	}
+	if c.RequirePKCE {
+		client.RequirePKCE = "always"
+	}
+	if c.Native {
+		client.ApplicationType = "native"
+	}
+	if c.JWKSFile == "" {
+		return client, nil
+	}
+	set, err := os.ReadFile(c.JWKSFile)
+	if err != nil {
+		return client, usageError{fmt.Errorf("--jwks-file: %q: cannot be read: %w", c.JWKSFile, errors.Unwrap(err))}
+	}
+	if !json.Valid(set) {
+		return client, usageError{fmt.Errorf("--jwks-file: %q: is no JSON", c.JWKSFile)}
+	}
+	client.JWKS = set
+	return client, nil
+}
+
+// hasSecret says whether the client is to prove itself with a secret.
+func (c clientAdd) hasSecret() bool {
+	if c.AuthMethod != "" {
+		return !c.Public && strings.HasPrefix(c.AuthMethod, "client_secret_")
+	}
+	return !c.Public && c.JWKSFile == "" && c.JWKSURI == ""
 }
 
 // printSecret prints a client with its new secret, which is shown nowhere again.
@@ -255,8 +300,11 @@ func (c clientRotate) Run(p *process) error {
 		if err != nil {
 			return unknownClient(c.ID, err)
 		}
-		if client.WithDefaults().Public() {
+		switch client = client.WithDefaults(); {
+		case client.Public():
 			return usageError{fmt.Errorf("client %q is public: it has no secret", c.ID)}
+		case client.SecretSHA256 == "":
+			return usageError{fmt.Errorf("client %q proves itself with keys: it has no secret", c.ID)}
 		}
 		secret := keys.Token()
 		client.SecretSHA256, client.UpdatedAt = hashClientSecret(secret), p.now()
@@ -265,4 +313,39 @@ func (c clientRotate) Run(p *process) error {
 		}
 		return c.printSecret(p, listedClient{client, "database", secret})
 	})
+}
+
+type clientToken struct {
+	clientFlags
+	TTL time.Duration `name:"ttl" default:"24h" placeholder:"DURATION" help:"How long it is good. Who has it may register any number of applications until then."`
+}
+
+// Run makes an initial access token (RFC 7591 §3). It is kept nowhere.
+func (c clientToken) Run(p *process) error {
+	s, err := c.load(p, Defaults())
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.Registration.Dynamic != provider.RegistrationToken:
+		return usageError{fmt.Errorf("registration.dynamic: %q: a token is for the setting token", s.Registration.Dynamic)}
+	case s.Secret == "":
+		return usageError{errors.New("secret is not set: give the one the server has")}
+	case c.TTL < time.Second || c.TTL > 365*24*time.Hour:
+		return usageError{fmt.Errorf("--ttl: %q: must be between 1s and 8760h", c.TTL)}
+	}
+	secret, err := keys.ParseSecret(string(s.Secret))
+	if err != nil {
+		return usageError{err}
+	}
+	expires := p.now().Add(c.TTL)
+	token, err := provider.InitialAccessToken(secret, expires)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.printJSON(p, map[string]string{"initial_access_token": token, "expires_at": stamp(expires)})
+	}
+	_, err = fmt.Fprintln(p.stdout, token)
+	return err
 }

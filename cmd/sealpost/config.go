@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -11,8 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/login"
+	"github.com/sealpost/sealpost/provider"
 	"github.com/sealpost/sealpost/storage"
 )
 
@@ -54,6 +58,10 @@ type Settings struct {
 	Tokens       Tokens       `yaml:"tokens"`
 	Keys         Keys         `yaml:"keys"`
 	Registration Registration `yaml:"registration"`
+	// Resources (RFC 8707) that access tokens may be for, as absolute addresses.
+	// Empty: any that an application names.
+	Resources []string `yaml:"resources"`
+	Outbound  Outbound `yaml:"outbound"`
 	// Domains whose addresses `/.well-known/webfinger` answers for with the
 	// issuer, as Tailscale asks: the issuer's own host, and these. The web server
 	// of each has to pass that path on.
@@ -124,6 +132,8 @@ type Limits struct {
 	PerNetwork Limit `yaml:"per_network"`
 	// Links of the whole instance.
 	PerInstance Limit `yaml:"per_instance"`
+	// Applications that may register themselves per network, changes included.
+	Registrations Limit `yaml:"registrations"`
 }
 
 // Tokens are the lifetimes of what applications get.
@@ -138,22 +148,61 @@ type Tokens struct {
 	RefreshTTL Duration `yaml:"refresh_ttl"`
 	// Refresh token, from its last use on.
 	RefreshIdle Duration `yaml:"refresh_idle"`
+	// Whether DPoP proofs need a nonce of this server (RFC 9449), which costs
+	// applications one more request now and then.
+	DPoPNonce bool `yaml:"dpop_nonce"`
 }
 
 // Keys is the life of signing keys.
 type Keys struct {
-	// How often the signing keys are renewed; at least 48h. This version keeps
-	// the keys it has: the value is checked and waits for the release that
-	// rotates.
+	// How long a signing key signs until the next one takes over, which is
+	// published a day before; at least 48h.
 	Rotate Duration `yaml:"rotate"`
 }
 
 // Registration is how applications may register themselves.
 type Registration struct {
-	// `off`. Open and token-protected registration are not available in this version.
+	// Who may register applications at `/register` (OpenID Connect Dynamic Client
+	// Registration, RFC 7591): nobody (`off`), who has a token from `sealpost client
+	// registration-token` (`token`), or everyone (`open`). People are asked before
+	// they share anything with such an application.
 	Dynamic string `yaml:"dynamic"`
-	// `off`. Client ID metadata documents are not available in this version.
+	// Whether a `client_id` may be the https address of a document that describes
+	// the application, as MCP clients have it: `on` or `off`. People are asked, and
+	// see the host.
 	ClientIDMetadata string `yaml:"client_id_metadata"`
+}
+
+// Outbound is where the server goes by itself, for addresses that applications
+// name: their keys, request objects, sectors, documents, back-channel logout.
+type Outbound struct {
+	// Networks (CIDR) besides the public internet that may be reached for
+	// applications, such as your own. The server follows no name and no redirect
+	// into any other.
+	Allow []netip.Prefix `yaml:"allow"`
+	// PEM file with certificate authorities that are believed there besides the
+	// system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// roots are the certificate authorities of CAFile and of the system; nil: those of
+// the system.
+func (o Outbound) roots() (*x509.CertPool, error) {
+	if o.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(o.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", errors.Unwrap(err))
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("there is no certificate in it; write a PEM file")
+	}
+	return pool, nil
 }
 
 // Branding is how pages and mails look.
@@ -178,6 +227,20 @@ type Client struct {
 	SecretFile string `yaml:"client_secret_file"`
 }
 
+// MarshalYAML writes the keys of a client as they are written in the file.
+func (c Client) MarshalYAML() (any, error) {
+	type plain Client // without this method
+	var out, jwks yaml.Node
+	if err := errors.Join(out.Encode(plain(c)), yaml.Unmarshal(c.JWKS, &jwks)); err != nil {
+		return nil, err
+	}
+	set(&out, []string{"jwks"}, nil)
+	if len(jwks.Content) > 0 {
+		set(&out, []string{"jwks"}, jwks.Content[0])
+	}
+	return &out, nil
+}
+
 // Defaults are the settings that nobody changed.
 func Defaults() Settings {
 	return Settings{
@@ -192,6 +255,8 @@ func Defaults() Settings {
 		Limits: Limits{
 			PerAddress: Limit{login.Limit{Max: 5, Per: 15 * time.Minute}},
 			PerNetwork: Limit{login.Limit{Max: 60, Per: 15 * time.Minute}},
+
+			Registrations: Limit{login.Limit{Max: 20, Per: time.Hour}},
 		},
 		Tokens: Tokens{
 			CodeTTL: Duration(time.Minute), AccessTTL: Duration(10 * time.Minute), IDTTL: Duration(time.Hour),
@@ -399,18 +464,20 @@ var accent = regexp.MustCompile(`^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$`)
 
 func (s *Settings) validateOptions(wrong *problems) {
 	switch s.Registration.Dynamic {
-	case "off":
-	case "token", "open":
-		wrong.add("registration.dynamic", s.Registration.Dynamic, "dynamic registration is %s; write off, and use: sealpost client add", notAvailable)
+	case provider.RegistrationOff, provider.RegistrationToken, provider.RegistrationOpen:
 	default:
-		wrong.add("registration.dynamic", s.Registration.Dynamic, "write off")
+		wrong.add("registration.dynamic", s.Registration.Dynamic, "write off, token or open")
 	}
-	switch s.Registration.ClientIDMetadata {
-	case "off":
-	case "on":
-		wrong.add("registration.client_id_metadata", "on", "client ID metadata is %s; write off", notAvailable)
-	default:
-		wrong.add("registration.client_id_metadata", s.Registration.ClientIDMetadata, "write off")
+	if s.Registration.ClientIDMetadata != "on" && s.Registration.ClientIDMetadata != "off" {
+		wrong.add("registration.client_id_metadata", s.Registration.ClientIDMetadata, "write on or off")
+	}
+	for _, r := range s.Resources {
+		if u, err := url.Parse(r); err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "" || strings.Contains(r, "#") {
+			wrong.add("resources", r, "write an absolute address without fragment, such as https://api.example.com")
+		}
+	}
+	if _, err := s.Outbound.roots(); err != nil {
+		wrong.add("outbound.ca_file", s.Outbound.CAFile, "%v", err)
 	}
 	if !accent.MatchString(s.Branding.Accent) {
 		wrong.add("branding.accent", s.Branding.Accent, "write a colour such as #3355ff")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sealpost/sealpost/login"
+	"github.com/sealpost/sealpost/provider"
 )
 
 // Secret is a value that does not print.
@@ -146,7 +148,7 @@ var scalars = map[reflect.Type]func(string) (any, error){
 			return nil, errors.New("write a network such as 10.0.0.0/8")
 		}
 		if prefix.Bits() == 0 {
-			return nil, errors.New("is the whole internet, which would write any address it likes; write the network of your proxies")
+			return nil, errors.New("is the whole internet; write the networks you mean")
 		}
 		return prefix.Masked(), nil
 	},
@@ -450,6 +452,8 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, key string) {
 	}
 	t := v.Type()
 	switch {
+	case t == reflect.TypeFor[json.RawMessage]():
+		l.object(n, v, key)
 	case scalars[t] != nil || t.Kind() == reflect.String:
 		l.scalar(n, v, key)
 	case t.Kind() == reflect.Pointer:
@@ -485,6 +489,20 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value, key string) {
 	v.Set(reflect.ValueOf(parsed))
 }
 
+// object keeps keys and values as JSON, of which they may be text.
+func (l *loader) object(n *yaml.Node, v reflect.Value, key string) {
+	text := []byte(n.Value)
+	var members any
+	if n.Kind == yaml.MappingNode && n.Decode(&members) == nil {
+		text, _ = json.Marshal(members) // what JSON cannot say is none, and refused below
+	}
+	if !json.Valid(text) {
+		l.fail(n, "%s: write keys and values, or JSON", key)
+		return
+	}
+	v.SetBytes(text)
+}
+
 func (l *loader) list(items []*yaml.Node, v reflect.Value, key string) {
 	out := reflect.MakeSlice(v.Type(), len(items), len(items))
 	for i, item := range items {
@@ -518,7 +536,7 @@ func (l *loader) mapping(n *yaml.Node, v reflect.Value, key string) {
 			l.fail(n.Content[i], "%s is set twice", at)
 		case ok:
 			l.decode(n.Content[i+1], v.FieldByIndex(f.index), at)
-		case v.Type() == reflect.TypeFor[Client]() && slices.Contains(laterClientKeys, name):
+		case v.Type() == reflect.TypeFor[Client]() && slices.Contains(provider.UnsupportedMetadata, name):
 			l.fail(n.Content[i], "%s is %s", at, notAvailable)
 		default:
 			l.fail(n.Content[i], "%s is unknown%s", at, suggest(at, names))

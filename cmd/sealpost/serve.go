@@ -110,7 +110,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 			err = errors.Join(err, in.close())
 		}
 	}()
-	if in.ring, err = keys.Open(ctx, in.store, secret, in.now); err != nil {
+	if in.ring, err = keys.Open(ctx, s.keyRing(in.store, secret, in.now)); err != nil {
 		return nil, err
 	}
 
@@ -118,11 +118,19 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	for _, c := range s.Clients {
 		fixed = append(fixed, c.Client)
 	}
+	roots, err := s.Outbound.roots()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
+	}
 	in.provider, err = provider.New(provider.Config{
 		Issuer: s.Issuer, Secret: secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
+		Resources: s.Resources, DPoPNonce: s.Tokens.DPoPNonce,
+		Fetch:        provider.FetchConfig{Allow: s.Outbound.Allow, Loopback: s.loopbackIssuer(), RootCAs: roots},
+		Registration: s.Registration.Dynamic, ClientDocuments: s.Registration.ClientIDMetadata == "on",
+		RegistrationLimit: storage.Limit{Max: s.Limits.Registrations.Max, Window: s.Limits.Registrations.Per},
 	})
 	if err != nil {
 		return nil, err
@@ -192,7 +200,7 @@ func (q requests) Waiting(ctx context.Context, handle, browser string) (login.Wa
 		return login.Waiting{}, err
 	}
 	return login.Waiting{
-		Client: w.Client, ClientID: w.ClientID, LoginHint: w.LoginHint, UILocales: w.UILocales, SelectAccount: w.SelectAccount,
+		Client: w.Client, ClientID: w.ClientID, LoginHint: w.LoginHint, UILocales: w.UILocales, SelectAccount: w.SelectAccount, Create: w.Create,
 		FreshAfter: w.FreshAfter, Home: w.Home,
 	}, nil
 }
@@ -251,7 +259,7 @@ func (in *instance) refusals(r chi.Router) {
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		var allow []string
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 			// HEAD goes wherever GET does (middleware.GetHead).
 			if r.Match(chi.NewRouteContext(), method, req.URL.Path) || method == http.MethodHead && slices.Contains(allow, http.MethodGet) {
 				allow = append(allow, method)
@@ -371,7 +379,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // run serves until ctx ends or a listener fails, then finishes what is under
 // way: first requests, then the mail they queued, then the database.
 func (in *instance) run(ctx context.Context) error {
-	failed := make(chan error, len(in.servers)+1) // each server and the mail say one thing at most
+	failed := make(chan error, len(in.servers)+2) // each server, the mail and the notices say one thing at most
 	for i, server := range in.servers {
 		go func() { failed <- serve(server, in.listeners[i]) }()
 	}
@@ -380,6 +388,11 @@ func (in *instance) run(ctx context.Context) error {
 	working.Go(func() {
 		if err := in.outbox.Run(work); err != nil && !errors.Is(err, context.Canceled) {
 			failed <- fmt.Errorf("mail: %w", err)
+		}
+	})
+	working.Go(func() {
+		if err := in.provider.RunNotices(work); err != nil && !errors.Is(err, context.Canceled) {
+			failed <- fmt.Errorf("logout notices: %w", err)
 		}
 	})
 	working.Go(func() { in.sweep(work) })
@@ -424,8 +437,8 @@ func (in *instance) close() error {
 	return in.store.Close()
 }
 
-// sweep removes expired rows about once a minute, in bounded batches. Replicas
-// drift apart, so that they don't all sweep at once.
+// sweep keeps the key ring and removes expired rows, in bounded batches, about
+// once a minute. Replicas drift apart, so that they don't all sweep at once.
 func (in *instance) sweep(ctx context.Context) {
 	for {
 		wait := sweepEvery/2 + rand.N(sweepEvery)
@@ -433,6 +446,9 @@ func (in *instance) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		if err := in.ring.Maintain(ctx); err != nil && ctx.Err() == nil {
+			in.logger.Error("signing keys", "error", err)
 		}
 		for range sweepBatchesMax {
 			n, err := in.store.Sweep(ctx, in.now(), sweepBatch)
