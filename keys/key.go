@@ -65,7 +65,7 @@ func fill(k *storage.SigningKey, secret Secret) error {
 func open(sk storage.SigningKey, secret Secret) (*key, error) {
 	der, stale, err := secret.open(sealPurpose, string(sk.Sealed))
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s was sealed under another secret: start with the secret this database was first used with", sk.ID)
+		return nil, fmt.Errorf("signing key %s was sealed under another secret: start with the secret that this database was last used with, or name it in previous_secrets", sk.ID)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {

@@ -236,7 +236,7 @@ func TestAnotherSecretIsRefusedWithTheAdvice(t *testing.T) {
 	other := config(t, store, at(start))
 	other.Secret = parseSecret(t, keys.NewSecret())
 	_, err = keys.Open(t.Context(), other)
-	if err == nil || !strings.Contains(err.Error(), "start with the secret this database was first used with") {
+	if err == nil || !strings.Contains(err.Error(), "start with the secret that this database was last used with") {
 		t.Errorf("have %v, want the advice", err)
 	}
 	after, err := store.SigningKeys(t.Context())

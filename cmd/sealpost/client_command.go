@@ -334,7 +334,7 @@ func (c clientToken) Run(p *process) error {
 	case c.TTL < time.Second || c.TTL > 365*24*time.Hour:
 		return usageError{fmt.Errorf("--ttl: %q: must be between 1s and 8760h", c.TTL)}
 	}
-	secret, err := keys.ParseSecret(string(s.Secret))
+	secret, err := s.secrets()
 	if err != nil {
 		return usageError{err}
 	}

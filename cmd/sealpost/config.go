@@ -51,13 +51,20 @@ type Settings struct {
 	// can log anyone in.
 	Secret Secret `yaml:"secret"`
 	// File that holds `secret`.
-	SecretFile   string       `yaml:"secret_file"`
-	Mail         Mail         `yaml:"mail"`
-	Login        Login        `yaml:"login"`
-	Limits       Limits       `yaml:"limits"`
-	Tokens       Tokens       `yaml:"tokens"`
-	Keys         Keys         `yaml:"keys"`
-	Registration Registration `yaml:"registration"`
+	SecretFile string `yaml:"secret_file"`
+	// Secrets of before. What was made under them is still taken, and the signing
+	// keys are sealed anew. To change the secret without a break: first name the
+	// new one here on every instance, then let the two change places, and take the
+	// old one away when the sessions of its time have ended.
+	PreviousSecrets []Secret `yaml:"previous_secrets"`
+	// File that holds `previous_secrets`, one on each line.
+	PreviousSecretsFile string       `yaml:"previous_secrets_file"`
+	Mail                Mail         `yaml:"mail"`
+	Login               Login        `yaml:"login"`
+	Limits              Limits       `yaml:"limits"`
+	Tokens              Tokens       `yaml:"tokens"`
+	Keys                Keys         `yaml:"keys"`
+	Registration        Registration `yaml:"registration"`
 	// Resources (RFC 8707) that access tokens may be for, as absolute addresses.
 	// Empty: any that an application names.
 	Resources []string `yaml:"resources"`
@@ -301,6 +308,11 @@ func (s *Settings) readFiles() error {
 		}
 	}
 	read("secret_file", s.SecretFile, func(v string) { s.Secret = Secret(v) })
+	read("previous_secrets_file", s.PreviousSecretsFile, func(v string) {
+		for line := range strings.Lines(v) {
+			s.PreviousSecrets = append(s.PreviousSecrets, Secret(strings.TrimSpace(line)))
+		}
+	})
 	read("database_file", s.DatabaseFile, func(v string) { s.Database = SecretURL(v) })
 	read("mail.url_file", s.Mail.URLFile, func(v string) { s.Mail.URL = SecretURL(v) })
 	for i := range s.Clients {
@@ -336,7 +348,7 @@ func (s *Settings) Validate() error {
 		wrong.add("database", s.Database, "%v", err)
 	}
 	if s.Secret != "" {
-		if _, err := keys.ParseSecret(string(s.Secret)); err != nil {
+		if _, err := s.secrets(); err != nil {
 			wrong = append(wrong, err) // names the key and the fix, and never the value
 		}
 	}
@@ -361,6 +373,15 @@ func (s *Settings) Validate() error {
 	s.validateOptions(&wrong)
 	s.validateClients(&wrong)
 	return errors.Join(wrong...)
+}
+
+// secrets reads the secret and those of before.
+func (s *Settings) secrets() (keys.Secret, error) {
+	previous := make([]string, len(s.PreviousSecrets))
+	for i, p := range s.PreviousSecrets {
+		previous[i] = string(p)
+	}
+	return keys.ParseSecrets(string(s.Secret), previous...)
 }
 
 // checkIssuer gives the fix for a bad issuer (OIDC Discovery §3, RFC 8414 §2).

@@ -106,7 +106,7 @@ func (c keyRotate) Run(p *process) error {
 		if s.Secret == "" {
 			return usageError{errors.New("secret is not set: give the one the server has")}
 		}
-		secret, err := keys.ParseSecret(string(s.Secret))
+		secret, err := s.secrets()
 		if err != nil {
 			return usageError{err}
 		}

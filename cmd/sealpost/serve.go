@@ -88,7 +88,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if in.issuer, err = url.Parse(s.Issuer); err != nil {
 		return nil, err
 	}
-	secret, err := keys.ParseSecret(string(s.Secret))
+	secret, err := s.secrets()
 	if err != nil {
 		return nil, usageError{err}
 	}

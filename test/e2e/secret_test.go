@@ -21,7 +21,7 @@ func TestStartWithAnotherSecretIsRefusedAndLosesNothing(t *testing.T) {
 		refused := w.launch(map[string]any{"secret": wrong})
 		refused.ends(1)
 		said := refused.log.String()
-		if !strings.Contains(said, "secret") || !strings.Contains(said, "first used with") {
+		if !strings.Contains(said, "secret") || !strings.Contains(said, "last used with") {
 			t.Errorf("it does not say what to do: %s", said)
 		}
 
