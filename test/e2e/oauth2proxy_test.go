@@ -10,19 +10,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/sealpost/sealpost/test/world"
 )
 
 // The proxy knows the issuer, its client id and secret, and what it needs for
 // itself: its address, what lies behind it, and a secret for its cookies.
 func TestOAuth2ProxyLetsAPersonThroughByMailedLink(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) { throughOAuth2Proxy(t, w) })
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) { throughOAuth2Proxy(t, w) })
 }
 
 func TestOAuth2ProxyWithPKCELetsAPersonThroughByMailedLink(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) { throughOAuth2Proxy(t, w, "--code-challenge-method=S256") })
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) { throughOAuth2Proxy(t, w, "--code-challenge-method=S256") })
 }
 
-func throughOAuth2Proxy(t *testing.T, w *world, options ...string) {
+func throughOAuth2Proxy(t *testing.T, w *world.World, options ...string) {
 	binary, err := filepath.Abs("../../bin/oauth2-proxy")
 	if err != nil {
 		t.Fatal(err)
@@ -34,58 +36,58 @@ func throughOAuth2Proxy(t *testing.T, w *world, options ...string) {
 		fmt.Fprintf(rw, "<!doctype html><body data-page=upstream><p data-email=%q>", r.Header.Get("X-Forwarded-Email"))
 	}))
 	defer upstream.Close()
-	host := "127.0.0.1:" + freePort(t)
+	host := "127.0.0.1:" + world.FreePort(t)
 	front, secret := "http://"+host, rand.Text()
-	w.seen.secret("client secret", secret)
-	w.start(map[string]any{"clients": []any{map[string]any{
+	w.Seen.Secret("client secret", secret)
+	w.Start(map[string]any{"clients": []any{map[string]any{
 		"client_id": "proxy", "client_name": "Behind the proxy", "client_secret": secret,
 		"redirect_uris": []string{front + "/oauth2/callback"}, "post_logout_redirect_uris": []string{front + "/"},
 	}}})
-	issuer, err := url.Parse(w.issuer)
+	issuer, err := url.Parse(w.Issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := startProcess(t, exec.Command(binary, append([]string{
-		"--provider=oidc", "--oidc-issuer-url=" + w.issuer, "--client-id=proxy", "--client-secret=" + secret,
+	proxy := world.StartProcess(t, exec.Command(binary, append([]string{
+		"--provider=oidc", "--oidc-issuer-url=" + w.Issuer, "--client-id=proxy", "--client-secret=" + secret,
 		"--redirect-url=" + front + "/oauth2/callback", "--http-address=" + host, "--upstream=" + upstream.URL,
-		"--email-domain=*", "--cookie-secure=false", "--cookie-secret=" + newSecret()[:32],
+		"--email-domain=*", "--cookie-secure=false", "--cookie-secret=" + world.NewSecret()[:32],
 		"--skip-provider-button", "--whitelist-domain=" + issuer.Host,
 	}, options...)...), nil)
-	t.Cleanup(proxy.kill)
-	proxy.answers(front + "/ping")
+	t.Cleanup(proxy.Kill)
+	proxy.Answers(front + "/ping")
 
-	yan, b := w.person("Yan"), w.browser(firefox)
-	reaches := func(p page) {
+	yan, b := w.Person("Yan"), w.Browser(world.Firefox)
+	reaches := func(p world.Page) {
 		t.Helper()
-		p.is("upstream", http.StatusOK)
-		if got := attribute(p.find("p", "data-email"), "data-email"); got != yan {
+		p.MustBe("upstream", http.StatusOK)
+		if got := world.Attribute(p.Find("p", "data-email"), "data-email"); got != yan {
 			t.Errorf("the upstream knows %q", got)
 		}
 	}
-	form := b.open(front+"/some/page?of=it").is("login", http.StatusOK)
-	b.submit(form, "email", "email", yan).is("sent", http.StatusOK)
-	arrived := b.submit(b.open(w.mail.next(yan).Link).is("confirm", http.StatusOK), "confirm")
+	form := b.Open(front+"/some/page?of=it").MustBe("login", http.StatusOK)
+	b.Submit(form, "email", "email", yan).MustBe("sent", http.StatusOK)
+	arrived := b.Submit(b.Open(w.Mail.Next(yan).Link).MustBe("confirm", http.StatusOK), "confirm")
 	reaches(arrived)
-	if arrived.at.Path != "/some/page" || arrived.at.RawQuery != "of=it" {
-		t.Errorf("the person wanted another page than %s", arrived.at)
+	if arrived.At.Path != "/some/page" || arrived.At.RawQuery != "of=it" {
+		t.Errorf("the person wanted another page than %s", arrived.At)
 	}
 
 	// A proxy that has forgotten asks the provider, which knows.
-	b.forget()
-	reaches(b.open(front + "/"))
+	forget(b)
+	reaches(b.Open(front + "/"))
 
-	bye := b.open(front+"/oauth2/sign_out?"+url.Values{"rd": {
-		w.issuer + "/logout?" + url.Values{"client_id": {"proxy"}, "post_logout_redirect_uri": {front + "/"}}.Encode(),
-	}}.Encode()).is("logout", http.StatusOK)
-	out := b.submit(bye, "logout").is("logged-out", http.StatusOK)
-	if out.button() != front+"/" {
-		t.Errorf("after logout the way on is %s", out.button())
+	bye := b.Open(front+"/oauth2/sign_out?"+url.Values{"rd": {
+		w.Issuer + "/logout?" + url.Values{"client_id": {"proxy"}, "post_logout_redirect_uri": {front + "/"}}.Encode(),
+	}}.Encode()).MustBe("logout", http.StatusOK)
+	out := b.Submit(bye, "logout").MustBe("logged-out", http.StatusOK)
+	if out.Button() != front+"/" {
+		t.Errorf("after logout the way on is %s", out.Button())
 	}
-	b.open(out.button()).is("login", http.StatusOK)
+	b.Open(out.Button()).MustBe("login", http.StatusOK)
 }
 
 // forget takes all cookies away but those of the provider.
-func (b *browser) forget() {
-	b.w.t.Helper()
-	b.client.Jar = b.copy().client.Jar
+func forget(b *world.Browser) {
+	b.W.T.Helper()
+	b.Client.Jar = b.Copy().Client.Jar
 }

@@ -3,93 +3,95 @@ package e2e
 import (
 	"net/http"
 	"testing"
+
+	"github.com/sealpost/sealpost/test/world"
 )
 
 func TestLinkOpenedElsewhereShowsTheCodeThatTheWaitingTabTakes(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		bea, here, there := w.person("Bea"), w.browser(firefox), w.browser(phone)
-		login := w.app.begin()
-		tab, letter := here.ask(login, bea)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		bea, here, there := w.Person("Bea"), w.Browser(world.Firefox), w.Browser(world.Phone)
+		login := w.App.Begin()
+		tab, letter := here.Ask(login, bea)
 
 		// Before the code is shown there is none to guess.
-		early := here.submit(tab, "enter-code", "code", "123456").is("sent", http.StatusBadRequest)
-		if early.error() != "no-code" {
-			t.Errorf("error %q, want no-code", early.error())
+		early := here.Submit(tab, "enter-code", "code", "123456").MustBe("sent", http.StatusBadRequest)
+		if early.Error() != "no-code" {
+			t.Errorf("error %q, want no-code", early.Error())
 		}
 
-		elsewhere := there.open(letter.Link).is("other-browser", http.StatusOK)
-		if _, ok := elsewhere.form("confirm"); ok {
+		elsewhere := there.Open(letter.Link).MustBe("other-browser", http.StatusOK)
+		if _, ok := elsewhere.Form("confirm"); ok {
 			t.Error("another browser may confirm")
 		}
-		shown := there.submit(elsewhere, "show-code").is("code", http.StatusOK)
-		code := shown.code()
-		w.seen.secret("code", code)
+		shown := there.Submit(elsewhere, "show-code").MustBe("code", http.StatusOK)
+		code := shown.Code()
+		w.Seen.Secret("code", code)
 
-		wrong := here.submit(tab, "enter-code", "code", other(code)).is("sent", http.StatusBadRequest)
-		if wrong.error() != "wrong-code" {
-			t.Errorf("error %q, want wrong-code", wrong.error())
+		wrong := here.Submit(tab, "enter-code", "code", other(code)).MustBe("sent", http.StatusBadRequest)
+		if wrong.Error() != "wrong-code" {
+			t.Errorf("error %q, want wrong-code", wrong.Error())
 		}
 		// People type it as they read it.
-		got := login.finish(here.submit(wrong, "enter-code", "code", code[:3]+" "+code[3:]))
-		if got.claims.Email != bea {
-			t.Errorf("the application knows %q, want the person who asked", got.claims.Email)
+		got := login.Finish(here.Submit(wrong, "enter-code", "code", code[:3]+" "+code[3:]))
+		if got.Claims.Email != bea {
+			t.Errorf("the application knows %q, want the person who asked", got.Claims.Email)
 		}
-		if !here.signedIn() || there.signedIn() {
-			t.Errorf("signed in: the browser that asked %t, the other %t", here.signedIn(), there.signedIn())
+		if !here.SignedIn() || there.SignedIn() {
+			t.Errorf("signed in: the browser that asked %t, the other %t", here.SignedIn(), there.SignedIn())
 		}
-		there.open(letter.Link).is("used", http.StatusGone)
-		there.open(w.app.begin().address).is("login", http.StatusOK)
+		there.Open(letter.Link).MustBe("used", http.StatusGone)
+		there.Open(w.App.Begin().Address).MustBe("login", http.StatusOK)
 	})
 }
 
 func TestThisWasntMeClosesTheWayThroughAnotherBrowserAlone(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		cal, here, there := w.person("Cal"), w.browser(firefox), w.browser(phone)
-		login := w.app.begin()
-		tab, letter := here.ask(login, cal)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		cal, here, there := w.Person("Cal"), w.Browser(world.Firefox), w.Browser(world.Phone)
+		login := w.App.Begin()
+		tab, letter := here.Ask(login, cal)
 
-		shown := there.submit(there.open(letter.Link), "show-code").is("code", http.StatusOK)
-		w.seen.secret("code", shown.code())
-		there.submit(shown, "not-me").is("cancelled", http.StatusOK)
+		shown := there.Submit(there.Open(letter.Link), "show-code").MustBe("code", http.StatusOK)
+		w.Seen.Secret("code", shown.Code())
+		there.Submit(shown, "not-me").MustBe("cancelled", http.StatusOK)
 
-		refused := here.submit(tab, "enter-code", "code", shown.code()).is("sent", http.StatusBadRequest)
-		if refused.error() != "wrong-code" {
-			t.Errorf("error %q, want wrong-code", refused.error())
+		refused := here.Submit(tab, "enter-code", "code", shown.Code()).MustBe("sent", http.StatusBadRequest)
+		if refused.Error() != "wrong-code" {
+			t.Errorf("error %q, want wrong-code", refused.Error())
 		}
-		there.open(letter.Link).is("cancelled", http.StatusGone)
-		if n := len(w.events("not-me")); n != 1 {
+		there.Open(letter.Link).MustBe("cancelled", http.StatusGone)
+		if n := len(w.Events("not-me")); n != 1 {
 			t.Errorf("%d records of it, want 1", n)
 		}
-		if here.signedIn() || there.signedIn() {
+		if here.SignedIn() || there.SignedIn() {
 			t.Error("somebody is signed in")
 		}
 
-		got := login.finish(here.submit(here.open(letter.Link).is("confirm", http.StatusOK), "confirm"))
-		if got.claims.Email != cal {
-			t.Errorf("the application knows %q", got.claims.Email)
+		got := login.Finish(here.Submit(here.Open(letter.Link).MustBe("confirm", http.StatusOK), "confirm"))
+		if got.Claims.Email != cal {
+			t.Errorf("the application knows %q", got.Claims.Email)
 		}
-		if there.signedIn() {
+		if there.SignedIn() {
 			t.Error("the other browser is signed in")
 		}
 	})
 }
 
 func TestFiveWrongCodesBurnTheLink(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		dee, here, there := w.person("Dee"), w.browser(firefox), w.browser(phone)
-		tab, letter := here.ask(w.app.begin(), dee)
-		shown := there.submit(there.open(letter.Link), "show-code").is("code", http.StatusOK)
-		w.seen.secret("code", shown.code())
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		dee, here, there := w.Person("Dee"), w.Browser(world.Firefox), w.Browser(world.Phone)
+		tab, letter := here.Ask(w.App.Begin(), dee)
+		shown := there.Submit(there.Open(letter.Link), "show-code").MustBe("code", http.StatusOK)
+		w.Seen.Secret("code", shown.Code())
 		for range 4 {
-			tab = here.submit(tab, "enter-code", "code", other(shown.code())).is("sent", http.StatusBadRequest)
+			tab = here.Submit(tab, "enter-code", "code", other(shown.Code())).MustBe("sent", http.StatusBadRequest)
 		}
-		here.submit(tab, "enter-code", "code", other(shown.code())).is("cancelled", http.StatusGone)
-		here.submit(tab, "enter-code", "code", shown.code()).is("cancelled", http.StatusGone)
-		here.open(letter.Link).is("cancelled", http.StatusGone)
-		if here.signedIn() || there.signedIn() {
+		here.Submit(tab, "enter-code", "code", other(shown.Code())).MustBe("cancelled", http.StatusGone)
+		here.Submit(tab, "enter-code", "code", shown.Code()).MustBe("cancelled", http.StatusGone)
+		here.Open(letter.Link).MustBe("cancelled", http.StatusGone)
+		if here.SignedIn() || there.SignedIn() {
 			t.Error("somebody is signed in")
 		}
 	})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"github.com/sealpost/sealpost/test/world"
 )
 
 // Mail scanners, link previews and prefetchers, by what they say they are.
@@ -21,57 +23,57 @@ var scanners = []string{
 }
 
 func TestScannersNeitherConsumeALinkNorSignAnyoneIn(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		eve, b := w.person("Eve"), w.browser(firefox)
-		login := w.app.begin()
-		_, bound := b.ask(login, eve)
-		w.sendMagicLink(eve)
-		free := w.mail.next(eve)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		eve, b := w.Person("Eve"), w.Browser(world.Firefox)
+		login := w.App.Begin()
+		_, bound := b.Ask(login, eve)
+		sendMagicLink(w, eve)
+		free := w.Mail.Next(eve)
 
 		for i := range 20 {
-			scanner := w.browser(scanners[i%len(scanners)])
+			scanner := w.Browser(scanners[i%len(scanners)])
 			for link, name := range map[string]string{bound.Link: "other-browser", free.Link: "confirm"} {
-				seen := scanner.open(link).is(name, http.StatusOK)
-				if seen.auto("confirm") {
+				seen := scanner.Open(link).MustBe(name, http.StatusOK)
+				if seen.Auto("confirm") {
 					t.Error("a script would click in the scanner")
 				}
-				head, err := scanner.request(http.MethodHead, link, nil)
-				if err != nil || head.status != http.StatusOK {
-					t.Errorf("HEAD: %d, %v", head.status, err)
+				head, err := scanner.Request(http.MethodHead, link, nil)
+				if err != nil || head.Status != http.StatusOK {
+					t.Errorf("HEAD: %d, %v", head.Status, err)
 				}
 			}
-			if scanner.signedIn() {
-				t.Fatalf("%q is signed in", scanner.agent)
+			if scanner.SignedIn() {
+				t.Fatalf("%q is signed in", scanner.Agent)
 			}
 		}
-		if n := len(w.events("signed-in")); n != 0 {
+		if n := len(w.Events("signed-in")); n != 0 {
 			t.Fatalf("%d were signed in by looking", n)
 		}
 
-		got := login.finish(b.submit(b.open(bound.Link).is("confirm", http.StatusOK), "confirm"))
-		if got.claims.Email != eve {
-			t.Errorf("the application knows %q", got.claims.Email)
+		got := login.Finish(b.Submit(b.Open(bound.Link).MustBe("confirm", http.StatusOK), "confirm"))
+		if got.Claims.Email != eve {
+			t.Errorf("the application knows %q", got.Claims.Email)
 		}
-		elsewhere := w.browser(phone)
-		elsewhere.submit(elsewhere.open(free.Link).is("confirm", http.StatusOK), "confirm").is("signed-in", http.StatusOK)
+		elsewhere := w.Browser(world.Phone)
+		elsewhere.Submit(elsewhere.Open(free.Link).MustBe("confirm", http.StatusOK), "confirm").MustBe("signed-in", http.StatusOK)
 	})
 }
 
 // A robot that presses every button there is.
 func TestScannerThatPressesEveryButtonLocksNobodyOut(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		flo, b, robot := w.person("Flo"), w.browser(firefox), w.browser(scanners[0])
-		login := w.app.begin()
-		_, letter := b.ask(login, flo)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		flo, b, robot := w.Person("Flo"), w.Browser(world.Firefox), w.Browser(scanners[0])
+		login := w.App.Begin()
+		_, letter := b.Ask(login, flo)
 		for _, form := range []string{"show-code", "not-me"} {
-			robot.submit(robot.open(letter.Link).is("other-browser", http.StatusOK), form)
+			robot.Submit(robot.Open(letter.Link).MustBe("other-browser", http.StatusOK), form)
 		}
-		if robot.signedIn() {
+		if robot.SignedIn() {
 			t.Error("the robot is signed in")
 		}
-		login.finish(b.submit(b.open(letter.Link).is("confirm", http.StatusOK), "confirm"))
+		login.Finish(b.Submit(b.Open(letter.Link).MustBe("confirm", http.StatusOK), "confirm"))
 	})
 }
 
@@ -79,56 +81,56 @@ func TestScannerThatPressesEveryButtonLocksNobodyOut(t *testing.T) {
 const clicks = 32
 
 func TestLinkConfirmedManyTimesAtOnceByTheBrowserThatAskedSignsInOnce(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		gus, b := w.person("Gus"), w.browser(firefox)
-		_, letter := b.ask(w.app.begin(), gus)
-		confirm := b.open(letter.Link).is("confirm", http.StatusOK)
-		for _, p := range w.atOnce(clicks, func(int) (page, error) { return b.post(confirm, "confirm") }) {
-			if p.answer().Get("code") == "" { // all land where the first did
-				t.Errorf("a click landed at %s", p.at.Path)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		gus, b := w.Person("Gus"), w.Browser(world.Firefox)
+		_, letter := b.Ask(w.App.Begin(), gus)
+		confirm := b.Open(letter.Link).MustBe("confirm", http.StatusOK)
+		for _, p := range atOnce(w, clicks, func(int) (world.Page, error) { return b.Post(confirm, "confirm") }) {
+			if p.Answer().Get("code") == "" { // all land where the first did
+				t.Errorf("a click landed at %s", p.At.Path)
 			}
 		}
-		if n := len(w.sessions()); n != 1 {
+		if n := len(sessions(w)); n != 1 {
 			t.Errorf("%d sessions of one link", n)
 		}
-		if !b.signedIn() {
+		if !b.SignedIn() {
 			t.Error("the browser is not signed in")
 		}
 	})
 }
 
 func TestLinkConfirmedByManyBrowsersAtOnceSignsOneIn(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		hal := w.person("Hal")
-		w.sendMagicLink(hal)
-		letter := w.mail.next(hal)
-		var browsers []*browser
-		var confirms []page
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		hal := w.Person("Hal")
+		sendMagicLink(w, hal)
+		letter := w.Mail.Next(hal)
+		var browsers []*world.Browser
+		var confirms []world.Page
 		for range clicks {
-			b := w.browser(phone)
-			browsers, confirms = append(browsers, b), append(confirms, b.open(letter.Link).is("confirm", http.StatusOK))
+			b := w.Browser(world.Phone)
+			browsers, confirms = append(browsers, b), append(confirms, b.Open(letter.Link).MustBe("confirm", http.StatusOK))
 		}
 		winners := 0
-		for i, p := range w.atOnce(clicks, func(i int) (page, error) { return browsers[i].post(confirms[i], "confirm") }) {
-			if browsers[i].signedIn() {
+		for i, p := range atOnce(w, clicks, func(i int) (world.Page, error) { return browsers[i].Post(confirms[i], "confirm") }) {
+			if browsers[i].SignedIn() {
 				winners++
-				p.is("signed-in", http.StatusOK)
+				p.MustBe("signed-in", http.StatusOK)
 			} else {
-				p.is("used", http.StatusGone)
+				p.MustBe("used", http.StatusGone)
 			}
 		}
-		if n := len(w.sessions()); winners != 1 || n != 1 {
+		if n := len(sessions(w)); winners != 1 || n != 1 {
 			t.Errorf("%d browsers are signed in, in %d sessions", winners, n)
 		}
 	})
 }
 
 // atOnce does the same thing many times in parallel.
-func (w *world) atOnce(times int, do func(i int) (page, error)) []page {
-	w.t.Helper()
-	pages, errs := make([]page, times), make([]error, times)
+func atOnce(w *world.World, times int, do func(i int) (world.Page, error)) []world.Page {
+	w.T.Helper()
+	pages, errs := make([]world.Page, times), make([]error, times)
 	start := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range times {
@@ -141,17 +143,17 @@ func (w *world) atOnce(times int, do func(i int) (page, error)) []page {
 	all.Wait()
 	for _, err := range errs {
 		if err != nil {
-			w.t.Fatal(err)
+			w.T.Fatal(err)
 		}
 	}
 	return pages
 }
 
 // sessions gives the sessions that the log has seen begin.
-func (w *world) sessions() map[string]bool {
+func sessions(w *world.World) map[string]bool {
 	out := map[string]bool{}
-	for _, r := range w.events("signed-in") {
-		out[r.text("sid")] = true
+	for _, r := range w.Events("signed-in") {
+		out[r.Text("sid")] = true
 	}
 	return out
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sealpost/sealpost/test/world"
 )
 
 const (
@@ -15,24 +17,24 @@ const (
 )
 
 // postEmail is POST /send-magic-link as a program sends it.
-func (w *world) postEmail(at, email string) (*http.Response, string) {
-	w.t.Helper()
-	return w.send(http.MethodPost, at+"/send-magic-link", `{"email": `+strconv.Quote(email)+`}`,
+func postEmail(w *world.World, at, email string) (*http.Response, string) {
+	w.T.Helper()
+	return w.Send(http.MethodPost, at+"/send-magic-link", `{"email": `+strconv.Quote(email)+`}`,
 		map[string]string{"Content-Type": "application/json"})
 }
 
 // sendMagicLink asks for a link with no application waiting.
-func (w *world) sendMagicLink(email string) {
-	w.t.Helper()
-	if answer, body := w.postEmail(w.issuer, email); answer.StatusCode != http.StatusOK || strings.TrimSpace(body) != linkSent {
-		w.t.Fatalf("POST /send-magic-link: %s %s", answer.Status, body)
+func sendMagicLink(w *world.World, email string) {
+	w.T.Helper()
+	if answer, body := postEmail(w, w.Issuer, email); answer.StatusCode != http.StatusOK || strings.TrimSpace(body) != linkSent {
+		w.T.Fatalf("POST /send-magic-link: %s %s", answer.Status, body)
 	}
 }
 
 func TestSendMagicLinkAnswersAsTheContractSays(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		address := w.issuer + "/send-magic-link"
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		address := w.Issuer + "/send-magic-link"
 		json := map[string]string{"Content-Type": "application/json"}
 		with := func(name, value string) map[string]string {
 			h := maps.Clone(json)
@@ -67,12 +69,12 @@ func TestSendMagicLinkAnswersAsTheContractSays(t *testing.T) {
 			{"from another site, as browsers say", "POST", `{"email": "USER"}`, with("Sec-Fetch-Site", "cross-site"), 403, ""},
 			{"from another site, as old browsers say", "POST", `{"email": "USER"}`, with("Origin", "https://evil.example"), 403, ""},
 		} {
-			user := w.person("user")
-			answer, body := w.send(c.method, address, strings.ReplaceAll(c.body, "USER", user), c.header)
+			user := w.Person("user")
+			answer, body := w.Send(c.method, address, strings.ReplaceAll(c.body, "USER", user), c.header)
 			if answer.StatusCode != c.status || c.want != "" && strings.TrimSpace(body) != c.want {
 				t.Errorf("%s: %d %s, want %d %s", c.name, answer.StatusCode, body, c.status, c.want)
 			}
-			if mediaType(answer.Header) != "application/json" || c.status >= 400 && !strings.Contains(body, `"error":`) {
+			if world.MediaType(answer.Header) != "application/json" || c.status >= 400 && !strings.Contains(body, `"error":`) {
 				t.Errorf("%s: the answer is %s: %s", c.name, answer.Header.Get("Content-Type"), body)
 			}
 			if c.status == 405 && answer.Header.Get("Allow") != "POST" {
@@ -82,11 +84,11 @@ func TestSendMagicLinkAnswersAsTheContractSays(t *testing.T) {
 				t.Errorf("%s: Cache-Control %q and %d cookies", c.name, answer.Header.Get("Cache-Control"), len(answer.Cookies()))
 			}
 			if c.status == 200 {
-				w.mail.next(user)
+				w.Mail.Next(user)
 			}
 		}
 
-		preflight, _ := w.send(http.MethodOptions, address, "", map[string]string{
+		preflight, _ := w.Send(http.MethodOptions, address, "", map[string]string{
 			"Origin": "https://evil.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"})
 		if allowed := preflight.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
 			t.Errorf("other sites may send: Access-Control-Allow-Origin is %q", allowed)
@@ -95,65 +97,65 @@ func TestSendMagicLinkAnswersAsTheContractSays(t *testing.T) {
 }
 
 func TestSendMagicLinkSignsInTheBrowserThatConfirms(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(nil)
-		quo := w.person("Quo")
-		w.sendMagicLink(quo)
-		letter := w.mail.next(quo)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(nil)
+		quo := w.Person("Quo")
+		sendMagicLink(w, quo)
+		letter := w.Mail.Next(quo)
 
-		b := w.browser(phone)
-		confirm := b.open(letter.Link).is("confirm", http.StatusOK)
-		if confirm.auto("confirm") {
+		b := w.Browser(world.Phone)
+		confirm := b.Open(letter.Link).MustBe("confirm", http.StatusOK)
+		if confirm.Auto("confirm") {
 			t.Error("a script would click for the person")
 		}
-		if b.signedIn() {
+		if b.SignedIn() {
 			t.Error("opening the link signed in")
 		}
-		b.submit(confirm, "confirm").is("signed-in", http.StatusOK)
-		b.open(w.issuer+"/login").is("signed-in", http.StatusOK)
-		late := w.browser(firefox)
-		late.open(letter.Link).is("used", http.StatusGone)
-		late.open(w.issuer+"/login").is("login", http.StatusOK)
+		b.Submit(confirm, "confirm").MustBe("signed-in", http.StatusOK)
+		b.Open(w.Issuer+"/login").MustBe("signed-in", http.StatusOK)
+		late := w.Browser(world.Firefox)
+		late.Open(letter.Link).MustBe("used", http.StatusGone)
+		late.Open(w.Issuer+"/login").MustBe("login", http.StatusOK)
 
 		// The session is one for applications, too.
-		login := w.app.begin()
-		if got := login.finish(b.open(login.address)); got.claims.Email != quo {
-			t.Errorf("the application knows %q", got.claims.Email)
+		login := w.App.Begin()
+		if got := login.Finish(b.Open(login.Address)); got.Claims.Email != quo {
+			t.Errorf("the application knows %q", got.Claims.Email)
 		}
 	})
 }
 
 func TestSendMagicLinkTellsNoAccountAndEndsAtTheLimit(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, w *world) {
-		w.start(map[string]any{"limits": map[string]any{"per_address": "3/10m"}, "login": map[string]any{"deny": []string{"*@denied.example"}}})
-		rob := w.person("Rob")
-		w.sendMagicLink(rob)
-		b := w.browser(phone)
-		b.submit(b.open(w.mail.next(rob).Link), "confirm").is("signed-in", http.StatusOK)
+	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Start(map[string]any{"limits": map[string]any{"per_address": "3/10m"}, "login": map[string]any{"deny": []string{"*@denied.example"}}})
+		rob := w.Person("Rob")
+		sendMagicLink(w, rob)
+		b := w.Browser(world.Phone)
+		b.Submit(b.Open(w.Mail.Next(rob).Link), "confirm").MustBe("signed-in", http.StatusOK)
 
 		// Known, unknown and denied are asked for alike and answered alike.
 		what := func(email string) string {
-			answer, body := w.postEmail(w.issuer, email)
+			answer, body := postEmail(w, w.Issuer, email)
 			for _, changes := range []string{"Date", "X-Request-Id"} {
 				answer.Header.Del(changes)
 			}
 			return fmt.Sprint(answer.StatusCode, answer.Header, body)
 		}
-		known, unknown, denied := what(rob), what(w.person("Sam")), what(strings.Replace(w.person("Tim"), "example.com", "denied.example", 1))
+		known, unknown, denied := what(rob), what(w.Person("Sam")), what(strings.Replace(w.Person("Tim"), "example.com", "denied.example", 1))
 		if known != unknown || known != denied {
 			t.Errorf("the answers differ:\n%s\n%s\n%s", known, unknown, denied)
 		}
 
-		w.sendMagicLink(strings.Replace(rob, "@", "+tag@", 1)) // the same mailbox
+		sendMagicLink(w, strings.Replace(rob, "@", "+tag@", 1)) // the same mailbox
 		for _, spelling := range []string{rob, strings.ToUpper(rob)} {
-			answer, body := w.postEmail(w.issuer, spelling)
+			answer, body := postEmail(w, w.Issuer, spelling)
 			if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); answer.StatusCode != http.StatusTooManyRequests || err != nil || seconds < 1 || seconds > 600 {
 				t.Errorf("past the limit: %s, Retry-After %q", answer.Status, answer.Header.Get("Retry-After"))
 			}
-			if mediaType(answer.Header) != "application/json" || !strings.Contains(body, `"error":`) {
+			if world.MediaType(answer.Header) != "application/json" || !strings.Contains(body, `"error":`) {
 				t.Errorf("past the limit: %s: %s", answer.Header.Get("Content-Type"), body)
 			}
 		}
-		w.sendMagicLink(w.person("Una")) // and nobody else is kept out
+		sendMagicLink(w, w.Person("Una")) // and nobody else is kept out
 	})
 }

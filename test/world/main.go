@@ -1,4 +1,4 @@
-package e2e
+package world
 
 import (
 	"flag"
@@ -19,11 +19,8 @@ const patience = 3 * time.Minute
 // scratch is where the binary is built.
 var scratch string
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
+// RunTests runs the tests of a package, and gives the exit code.
+func RunTests(m *testing.M) int {
 	// Tests wait for other processes, and for the clocks of pages, much more
 	// than they work.
 	flag.Parse()
@@ -65,8 +62,8 @@ func sealpost(t testing.TB) string {
 	return binary
 }
 
-// onEveryEngine runs a scenario on a new installation for each engine.
-func onEveryEngine(t *testing.T, scenario func(t *testing.T, w *world)) {
+// OnEveryEngine runs a scenario on a new installation for each engine.
+func OnEveryEngine(t *testing.T, scenario func(t *testing.T, w *World)) {
 	t.Parallel()
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
@@ -76,8 +73,8 @@ func onEveryEngine(t *testing.T, scenario func(t *testing.T, w *world)) {
 	}
 }
 
-// eventually waits until something holds.
-func eventually(t testing.TB, what string, holds func() bool) {
+// Eventually waits until something holds.
+func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -86,8 +83,8 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// await waits for a channel.
-func await(t testing.TB, what string, c <-chan struct{}) {
+// Await waits for a channel.
+func Await(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:

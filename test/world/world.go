@@ -1,4 +1,4 @@
-package e2e
+package world
 
 import (
 	"crypto/rand"
@@ -18,83 +18,83 @@ import (
 	"github.com/sealpost/sealpost/storage/postgres/postgrestest"
 )
 
-// world is one installation: its settings, its mail server, the application
+// World is one installation: its settings, its mail server, the application
 // that people sign in to, and the processes that serve it.
-type world struct {
-	t        testing.TB
+type World struct {
+	T        testing.TB
 	engine   string
 	dir      string
-	issuer   string
+	Issuer   string
 	database string
 	secret   string
-	app      *app
-	mail     *mailServer
-	settings map[string]any // of every process, unless it says otherwise
+	App      *app
+	Mail     *mailServer
+	Settings map[string]any // of every process, unless it says otherwise
 
-	seen      *seen
-	instances []*instance
+	Seen      *seen
+	instances []*Instance
 }
 
-func newWorld(t testing.TB, engine string) *world {
+func newWorld(t testing.TB, engine string) *World {
 	t.Helper()
 	sealpost(t)
-	w := &world{t: t, engine: engine, dir: t.TempDir(), secret: newSecret(), issuer: "http://localhost:" + freePort(t)}
-	w.seen = newSeen(w.issuer)
+	w := &World{T: t, engine: engine, dir: t.TempDir(), secret: NewSecret(), Issuer: "http://localhost:" + FreePort(t)}
+	w.Seen = newSeen(w.Issuer)
 	switch engine {
 	case "sqlite":
 		w.database = "sqlite:" + filepath.Join(w.dir, "sealpost.db")
 	case "postgres":
 		w.database = postgrestest.New(t)
-		w.seen.secret("database URL", w.database)
+		w.Seen.Secret("database URL", w.database)
 	}
-	w.seen.secret("secret", w.secret)
+	w.Seen.Secret("secret", w.secret)
 	// After every process has ended.
 	t.Cleanup(func() { checkLogs(t, w) })
-	w.mail = newMailServer(t, w.seen)
-	w.app = newApp(w)
-	w.settings = map[string]any{
-		"issuer":       w.issuer,
-		"listen":       strings.TrimPrefix(w.issuer, "http://"),
+	w.Mail = newMailServer(t, w.Seen)
+	w.App = newApp(w)
+	w.Settings = map[string]any{
+		"issuer":       w.Issuer,
+		"listen":       strings.TrimPrefix(w.Issuer, "http://"),
 		"admin_listen": "off",
 		"database":     w.database,
 		"secret":       w.secret,
-		"clients":      []any{w.app.settings()},
+		"clients":      []any{w.App.Settings()},
 	}
 	return w
 }
 
 // settingsFile writes the settings, with changes, into a file of its own.
-func (w *world) settingsFile(changes map[string]any) string {
-	w.t.Helper()
-	settings := maps.Clone(w.settings)
-	settings["mail"] = map[string]any{"url": w.mail.url(), "from": "Example <login@example.com>"}
+func (w *World) settingsFile(changes map[string]any) string {
+	w.T.Helper()
+	settings := maps.Clone(w.Settings)
+	settings["mail"] = map[string]any{"url": w.Mail.url(), "from": "Example <login@example.com>"}
 	maps.Copy(settings, changes)
 	content, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	file, err := os.CreateTemp(w.dir, "settings-*.json")
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if _, err := file.Write(content); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	if err := file.Close(); err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	return file.Name()
 }
 
-// person makes an address that nobody else has.
-func (w *world) person(name string) string {
+// Person makes an address that nobody else has.
+func (w *World) Person(name string) string {
 	local := name + "-" + strings.ToLower(rand.Text()[:8])
-	w.seen.secret("local part", local)
+	w.Seen.Secret("local part", local)
 	return local + "@example.com"
 }
 
-// newSecret makes what sealpost secret makes.
-func newSecret() string {
+// NewSecret makes what sealpost secret makes.
+func NewSecret() string {
 	b := make([]byte, 32)
 	rand.Read(b)
 	return base64.StdEncoding.EncodeToString(b)
@@ -113,9 +113,9 @@ var ports struct {
 	taken map[int]bool
 }
 
-// freePort gives a port of the loopback address that nobody listens on, and
+// FreePort gives a port of the loopback address that nobody listens on, and
 // gives it once.
-func freePort(t testing.TB) string {
+func FreePort(t testing.TB) string {
 	t.Helper()
 	ports.Lock()
 	defer ports.Unlock()

@@ -1,4 +1,4 @@
-package e2e
+package world
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// instance is a process of the binary.
-type instance struct {
+// Instance is a process of the binary.
+type Instance struct {
 	t      testing.TB
 	cmd    *exec.Cmd
-	log    *lines // standard error
+	Log    *lines // standard error
 	out    *lines // standard output
 	ended  chan struct{}
 	wanted bool // its end
@@ -43,22 +43,22 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// record is a line of the log.
-type record map[string]any
+// Record is a line of the log.
+type Record map[string]any
 
-// text is a value of the record as one would write it.
-func (r record) text(key string) string {
+// Text is a value of the record as one would write it.
+func (r Record) Text(key string) string {
 	if v, ok := r[key]; ok {
 		return fmt.Sprint(v)
 	}
 	return ""
 }
 
-// records gives the whole lines that are JSON.
-func (l *lines) records() []record {
-	var out []record
+// Records gives the whole lines that are JSON.
+func (l *lines) Records() []Record {
+	var out []Record
 	for line := range strings.Lines(l.String()) {
-		var r record
+		var r Record
 		if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &r) == nil {
 			out = append(out, r)
 		}
@@ -66,38 +66,38 @@ func (l *lines) records() []record {
 	return out
 }
 
-// start runs the provider with the settings of the world and some changes, and
+// Start runs the provider with the settings of the world and some changes, and
 // waits until it is ready.
-func (w *world) start(changes map[string]any) *instance {
-	w.t.Helper()
-	in := w.launch(changes)
-	in.ready(w.issuer)
+func (w *World) Start(changes map[string]any) *Instance {
+	w.T.Helper()
+	in := w.Launch(changes)
+	in.Ready(w.Issuer)
 	return in
 }
 
-// launch is start without the wait.
-func (w *world) launch(changes map[string]any) *instance {
-	w.t.Helper()
+// Launch is start without the wait.
+func (w *World) Launch(changes map[string]any) *Instance {
+	w.T.Helper()
 	return w.run(nil, "serve", "--config", w.settingsFile(changes))
 }
 
 // run starts a process that is told to stop at the end of the test, if it has
 // not ended before.
-func (w *world) run(environ []string, args ...string) *instance {
-	w.t.Helper()
-	in := startProcess(w.t, exec.Command(sealpost(w.t), args...), environ)
+func (w *World) run(environ []string, args ...string) *Instance {
+	w.T.Helper()
+	in := StartProcess(w.T, exec.Command(sealpost(w.T), args...), environ)
 	w.instances = append(w.instances, in)
-	w.t.Cleanup(func() {
+	w.T.Cleanup(func() {
 		if !in.wanted {
-			in.stop()
+			in.Stop()
 		}
 	})
 	return in
 }
 
-func startProcess(t testing.TB, cmd *exec.Cmd, environ []string) *instance {
+func StartProcess(t testing.TB, cmd *exec.Cmd, environ []string) *Instance {
 	t.Helper()
-	in := &instance{t: t, cmd: cmd, log: &lines{}, out: &lines{}, ended: make(chan struct{})}
+	in := &Instance{t: t, cmd: cmd, Log: &lines{}, out: &lines{}, ended: make(chan struct{})}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "SEALPOST_") { // settings come from the test alone
 			cmd.Env = append(cmd.Env, variable)
@@ -106,7 +106,7 @@ func startProcess(t testing.TB, cmd *exec.Cmd, environ []string) *instance {
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // races are told when they happen
 	cmd.Env = append(cmd.Env, environ...)
 	cmd.Dir = t.TempDir() // nothing is to be found, or left, where it starts
-	cmd.Stdout, cmd.Stderr = in.out, in.log
+	cmd.Stdout, cmd.Stderr = in.out, in.Log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func startProcess(t testing.TB, cmd *exec.Cmd, environ []string) *instance {
 	return in
 }
 
-func (in *instance) over() bool {
+func (in *Instance) over() bool {
 	select {
 	case <-in.ended:
 		return true
@@ -126,19 +126,19 @@ func (in *instance) over() bool {
 	}
 }
 
-// ready waits until the process says that it can serve.
-func (in *instance) ready(address string) {
+// Ready waits until the process says that it can serve.
+func (in *Instance) Ready(address string) {
 	in.t.Helper()
-	in.answers(address + "/readyz")
+	in.Answers(address + "/readyz")
 }
 
-// answers waits until a process answers at an address with 200.
-func (in *instance) answers(address string) {
+// Answers waits until a process answers at an address with 200.
+func (in *Instance) Answers(address string) {
 	in.t.Helper()
 	client := http.Client{Timeout: patience}
-	eventually(in.t, "answer from "+address, func() bool {
+	Eventually(in.t, "answer from "+address, func() bool {
 		if in.over() {
-			in.t.Fatalf("%s ended: %s\n%s", in.cmd, in.cmd.ProcessState, in.log)
+			in.t.Fatalf("%s ended: %s\n%s", in.cmd, in.cmd.ProcessState, in.Log)
 		}
 		answer, err := client.Get(address)
 		if err != nil {
@@ -149,23 +149,23 @@ func (in *instance) answers(address string) {
 	})
 }
 
-// stop tells the process to stop, and wants it to end well.
-func (in *instance) stop() {
+// Stop tells the process to stop, and wants it to end well.
+func (in *Instance) Stop() {
 	in.t.Helper()
-	in.terminate()
-	in.ends(0)
+	in.Terminate()
+	in.Ends(0)
 }
 
-// terminate tells the process to stop.
-func (in *instance) terminate() {
+// Terminate tells the process to stop.
+func (in *Instance) Terminate() {
 	in.t.Helper()
 	if err := in.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		in.t.Errorf("%s ended too early: %s\n%s", in.cmd, in.cmd.ProcessState, in.log)
+		in.t.Errorf("%s ended too early: %s\n%s", in.cmd, in.cmd.ProcessState, in.Log)
 	}
 }
 
-// ends waits for the end of the process.
-func (in *instance) ends(code int) {
+// Ends waits for the end of the process.
+func (in *Instance) Ends(code int) {
 	in.t.Helper()
 	in.wanted = true
 	select {
@@ -173,16 +173,16 @@ func (in *instance) ends(code int) {
 	case <-time.After(patience):
 		_ = in.cmd.Process.Kill() // ends it, or it has ended
 		<-in.ended
-		in.t.Errorf("%s did not end\n%s", in.cmd, in.log)
+		in.t.Errorf("%s did not end\n%s", in.cmd, in.Log)
 		return
 	}
 	if got := in.cmd.ProcessState.ExitCode(); got != code {
-		in.t.Errorf("%s: exit code %d (%s), want %d\n%s", in.cmd, got, in.cmd.ProcessState, code, in.log)
+		in.t.Errorf("%s: exit code %d (%s), want %d\n%s", in.cmd, got, in.cmd.ProcessState, code, in.Log)
 	}
 }
 
-// kill ends the process as a crash of the machine would.
-func (in *instance) kill() {
+// Kill ends the process as a crash of the machine would.
+func (in *Instance) Kill() {
 	in.t.Helper()
 	in.wanted, in.killed = true, true
 	if err := in.cmd.Process.Kill(); err != nil {
@@ -191,12 +191,12 @@ func (in *instance) kill() {
 	<-in.ended
 }
 
-// says waits for a line of the log.
-func (in *instance) says(what string, is func(record) bool) record {
+// Says waits for a line of the log.
+func (in *Instance) Says(what string, is func(Record) bool) Record {
 	in.t.Helper()
-	var found record
-	eventually(in.t, "line in the log: "+what, func() bool {
-		for _, r := range in.log.records() {
+	var found Record
+	Eventually(in.t, "line in the log: "+what, func() bool {
+		for _, r := range in.Log.Records() {
 			if is(r) {
 				found = r
 				return true
@@ -207,12 +207,12 @@ func (in *instance) says(what string, is func(record) bool) record {
 	return found
 }
 
-// events gives what the processes of the world logged of an event.
-func (w *world) events(name string) []record {
-	var out []record
+// Events gives what the processes of the world logged of an event.
+func (w *World) Events(name string) []Record {
+	var out []Record
 	for _, in := range w.instances {
-		for _, r := range in.log.records() {
-			if r.text("event") == name {
+		for _, r := range in.Log.Records() {
+			if r.Text("event") == name {
 				out = append(out, r)
 			}
 		}

@@ -1,4 +1,4 @@
-package e2e
+package world
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ type mailServer struct {
 	close func() error // nil: down
 
 	mu       sync.Mutex
-	mails    []letter
+	mails    []Letter
 	read     map[string]int // how many of somebody's mails next has given
 	refused  int
 	refusing bool
@@ -56,8 +56,8 @@ type mailServer struct {
 	held     chan struct{} // tells that one waits
 }
 
-// letter is a mail that was delivered.
-type letter struct {
+// Letter is a mail that was delivered.
+type Letter struct {
 	From, To   string // of the envelope
 	Header     mail.Header
 	Text, HTML string
@@ -65,8 +65,8 @@ type letter struct {
 	Secure     bool // came over TLS
 }
 
-// token is the TOKEN of the letter's link.
-func (l letter) token(t testing.TB) string {
+// Token is the TOKEN of the letter's link.
+func (l Letter) Token(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(l.Link)
 	if err != nil || u.Query().Get("token") == "" {
@@ -78,30 +78,30 @@ func (l letter) token(t testing.TB) string {
 // newMailServer starts a server that speaks SMTP without TLS.
 func newMailServer(t testing.TB, seen *seen) *mailServer {
 	t.Helper()
-	s := &mailServer{t: t, seen: seen, address: "127.0.0.1:" + freePort(t), read: map[string]int{}}
-	s.start()
+	s := &mailServer{t: t, seen: seen, address: "127.0.0.1:" + FreePort(t), read: map[string]int{}}
+	s.Start()
 	t.Cleanup(func() {
 		if s.close != nil {
-			s.stop()
+			s.Stop()
 		}
 	})
 	return s
 }
 
-// secure makes the server ask for STARTTLS and for a password, as those out in
+// Secure makes the server ask for STARTTLS and for a password, as those out in
 // the world do. Its certificate comes from an authority of its own.
-func (s *mailServer) secure() {
+func (s *mailServer) Secure() {
 	s.t.Helper()
-	s.stop()
+	s.Stop()
 	s.user, s.password = "sealpost@example.com", rand.Text()
-	s.seen.secret("password of the mail server", s.password)
+	s.seen.Secret("password of the mail server", s.password)
 	certificate, authority := newCertificate(s.t)
 	s.tls = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	s.authority = filepath.Join(s.t.TempDir(), "authority.pem")
 	if err := os.WriteFile(s.authority, authority, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	s.start()
+	s.Start()
 }
 
 // url is the setting mail.url.
@@ -113,8 +113,8 @@ func (s *mailServer) url() string {
 	return u.String()
 }
 
-// start takes connections, again at the same address.
-func (s *mailServer) start() {
+// Start takes connections, again at the same address.
+func (s *mailServer) Start() {
 	s.t.Helper()
 	l, err := net.Listen("tcp", s.address)
 	if err != nil {
@@ -152,8 +152,8 @@ type quiet struct{}
 func (quiet) Printf(string, ...any) {}
 func (quiet) Println(...any)        {}
 
-// stop lets every connection fall and takes none.
-func (s *mailServer) stop() {
+// Stop lets every connection fall and takes none.
+func (s *mailServer) Stop() {
 	s.t.Helper()
 	if err := s.close(); err != nil {
 		s.t.Errorf("stop the mail server: %v", err)
@@ -161,23 +161,23 @@ func (s *mailServer) stop() {
 	s.close = nil
 }
 
-// refuse makes the server put off whoever comes (451), or no longer.
-func (s *mailServer) refuse(refuse bool) {
+// Refuse makes the server put off whoever comes (451), or no longer.
+func (s *mailServer) Refuse(refuse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusing = refuse
 }
 
-// refusals is how many messages were put off.
-func (s *mailServer) refusals() int {
+// Refusals is how many messages were put off.
+func (s *mailServer) Refusals() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refused
 }
 
-// holdNext makes the server keep the next message waiting after its last byte:
+// HoldNext makes the server keep the next message waiting after its last byte:
 // held is closed when it is there, and release lets the server take it.
-func (s *mailServer) holdNext() (held <-chan struct{}, release func()) {
+func (s *mailServer) HoldNext() (held <-chan struct{}, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held, s.hold = make(chan struct{}), make(chan struct{})
@@ -187,12 +187,12 @@ func (s *mailServer) holdNext() (held <-chan struct{}, release func()) {
 	return s.held, release
 }
 
-// next waits for the next mail to somebody.
-func (s *mailServer) next(to string) letter {
+// Next waits for the next mail to somebody.
+func (s *mailServer) Next(to string) Letter {
 	s.t.Helper()
-	var found letter
-	eventually(s.t, "mail to "+to, func() bool {
-		all := s.to(to)
+	var found Letter
+	Eventually(s.t, "mail to "+to, func() bool {
+		all := s.To(to)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.read[to] >= len(all) {
@@ -205,11 +205,11 @@ func (s *mailServer) next(to string) letter {
 	return found
 }
 
-// to gives the mails that somebody got.
-func (s *mailServer) to(address string) []letter {
+// To gives the mails that somebody got.
+func (s *mailServer) To(address string) []Letter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(func(yield func(letter) bool) {
+	return slices.Collect(func(yield func(Letter) bool) {
 		for _, l := range s.mails {
 			if l.To == address && !yield(l) {
 				return
@@ -294,24 +294,24 @@ func (d *delivery) Data(r io.Reader) error {
 	if u, err := url.Parse(l.Link); err == nil {
 		s.seen.values(u.Query())
 	}
-	s.seen.secret("address", l.To)
+	s.seen.Secret("address", l.To)
 	return nil
 }
 
 var loginLink = regexp.MustCompile(`https?://\S+/login\?token=[A-Za-z0-9_-]+`)
 
 // readLetter takes a message apart (RFC 5322, RFC 2046).
-func readLetter(raw []byte) (letter, error) {
+func readLetter(raw []byte) (Letter, error) {
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
-		return letter{}, err
+		return Letter{}, err
 	}
 	media, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil {
-		return letter{}, err
+		return Letter{}, err
 	}
 	if media != "multipart/alternative" {
-		return letter{}, fmt.Errorf("the mail is %s", media)
+		return Letter{}, fmt.Errorf("the mail is %s", media)
 	}
 	parts := map[string]string{}
 	for reader := multipart.NewReader(m.Body, params["boundary"]); ; {
@@ -320,7 +320,7 @@ func readLetter(raw []byte) (letter, error) {
 			break
 		}
 		if err != nil {
-			return letter{}, err
+			return Letter{}, err
 		}
 		var body io.Reader = part
 		if strings.EqualFold(part.Header.Get("Content-Transfer-Encoding"), "quoted-printable") {
@@ -328,18 +328,18 @@ func readLetter(raw []byte) (letter, error) {
 		}
 		content, err := io.ReadAll(body)
 		if err != nil {
-			return letter{}, err
+			return Letter{}, err
 		}
 		kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
 		if err != nil {
-			return letter{}, err
+			return Letter{}, err
 		}
 		parts[kind] = string(content)
 	}
 	if len(parts) != 2 || parts["text/plain"] == "" || parts["text/html"] == "" {
-		return letter{}, fmt.Errorf("the parts of the mail are %q", slices.Sorted(maps.Keys(parts)))
+		return Letter{}, fmt.Errorf("the parts of the mail are %q", slices.Sorted(maps.Keys(parts)))
 	}
-	l := letter{Header: m.Header, Text: parts["text/plain"], HTML: parts["text/html"]}
+	l := Letter{Header: m.Header, Text: parts["text/plain"], HTML: parts["text/html"]}
 	l.Link = loginLink.FindString(l.Text)
 	return l, nil
 }
