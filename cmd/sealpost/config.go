@@ -31,7 +31,7 @@ type Settings struct {
 	// Where HTTP is served: plain HTTP behind a proxy, or HTTPS with `tls`.
 	Listen string `yaml:"listen"`
 	TLS    TLS    `yaml:"tls"`
-	// Where `/healthz` and `/readyz` are served for the machine's own eyes.
+	// Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served for the machine's own eyes.
 	// `off` switches it off.
 	AdminListen string `yaml:"admin_listen"`
 	// Networks (CIDR) of the proxies in front, whose `X-Forwarded-For`, or

@@ -57,7 +57,7 @@ func requestID(ctx context.Context) string {
 
 // logRequests writes one line per request. Of the address it tells the route
 // that matched, never what was asked: query, token and path stay out.
-func logRequests(logger *slog.Logger, now func() time.Time) func(http.Handler) http.Handler {
+func logRequests(logger *slog.Logger, m *metrics, now func() time.Time) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			started := now()
@@ -76,12 +76,14 @@ func logRequests(logger *slog.Logger, now func() time.Time) func(http.Handler) h
 				if status >= 500 || slices.ContainsFunc(e.attrs, func(a slog.Attr) bool { return a.Key == "panic" }) {
 					level = slog.LevelError
 				}
+				took := now().Sub(started)
+				m.observe(r, route(ctx), status, took, e.attrs)
 				logger.LogAttrs(ctx, level, "request", append([]slog.Attr{
 					slog.String("id", e.id),
 					slog.String("method", r.Method),
 					slog.String("route", route(ctx)),
 					slog.Int("status", status),
-					slog.Float64("duration_ms", float64(now().Sub(started).Microseconds())/1000),
+					slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 					slog.Int("bytes", ww.BytesWritten()),
 					slog.String("network", network(r.RemoteAddr)),
 				}, e.attrs...)...)

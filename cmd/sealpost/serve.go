@@ -68,6 +68,7 @@ type instance struct {
 	issuer   *url.URL
 	now      func() time.Time
 	logger   *slog.Logger
+	metrics  *metrics
 
 	store    store
 	ring     *keys.Ring
@@ -83,7 +84,7 @@ type instance struct {
 // build makes an instance of valid settings and opens its listeners. Dev mode
 // brings a listener of its own and adds pages with extra; both may be nil.
 func build(ctx context.Context, p *process, s Settings, public net.Listener, extra func(chi.Router)) (_ *instance, err error) {
-	in := &instance{settings: s, now: p.now, logger: newLogger(p.stderr)}
+	in := &instance{settings: s, now: p.now, logger: newLogger(p.stderr), metrics: newMetrics()}
 	slog.SetDefault(slog.New(ownRecords{in.logger.Handler()}))
 	if in.issuer, err = url.Parse(s.Issuer); err != nil {
 		return nil, err
@@ -234,7 +235,7 @@ func (in *instance) router() chi.Router {
 func (in *instance) middleware() chi.Middlewares {
 	return chi.Middlewares{
 		realAddress(in.settings.TrustedProxies), // before the log, which tells where from
-		logRequests(in.logger, in.now),
+		logRequests(in.logger, in.metrics, in.now),
 		securityHeaders(in.issuer),
 		recoverPanics(in.pages),
 		onlyHost(in.issuer, in.pages),
@@ -248,6 +249,7 @@ func (in *instance) adminRouter() chi.Router {
 	r := chi.NewRouter()
 	r.Use(securityHeaders(in.issuer), recoverPanics(in.pages))
 	in.probes(r)
+	r.Handle("/metrics", in.metrics.handler())
 	in.refusals(r)
 	return r
 }
