@@ -19,6 +19,7 @@ type Browser struct {
 	W      *World
 	Client *http.Client
 	Agent  string
+	Header http.Header // sent along with every request
 }
 
 // What browsers and scanners say of themselves.
@@ -88,7 +89,7 @@ func (b *Browser) arrive(p Page, err error) Page {
 func (b *Browser) Post(p Page, form string, fields ...string) (Page, error) {
 	node, ok := p.Form(form)
 	if !ok {
-		return Page{}, fmt.Errorf("there is no form %q on the page %q (%d) at %s", form, p.name(), p.Status, p.At.Path)
+		return Page{}, fmt.Errorf("there is no form %q on the page %q (%d) at %s", form, p.Name(), p.Status, p.At.Path)
 	}
 	values := fieldsOf(node)
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -119,6 +120,9 @@ func (b *Browser) Request(method, address string, form url.Values) (Page, error)
 		r, err := http.NewRequest(method, address, body)
 		if err != nil {
 			return Page{}, err
+		}
+		for name, values := range b.Header {
+			r.Header[name] = values
 		}
 		r.Header.Set("User-Agent", b.Agent)
 		r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
@@ -177,7 +181,7 @@ func (b *Browser) MovesOn(p Page) Page {
 	b.W.T.Helper()
 	wait := p.At.Query().Get("wait")
 	if wait == "" {
-		b.W.T.Fatalf("the page %q does not wait", p.name())
+		b.W.T.Fatalf("the page %q does not wait", p.Name())
 	}
 	var to string
 	Eventually(b.W.T, "end of the wait", func() bool {
@@ -200,19 +204,19 @@ func (b *Browser) MovesOn(p Page) Page {
 	return b.Open(at.String())
 }
 
-// name is what the page calls itself; empty at the application.
-func (p Page) name() string {
+// Name is what the page calls itself; empty at the application.
+func (p Page) Name() string {
 	if body := p.Find("body", "data-page"); body != nil {
 		return Attribute(body, "data-page")
 	}
 	return ""
 }
 
-// is wants the page to be of a name and status.
+// MustBe wants the page to be of a name and status.
 func (p Page) MustBe(name string, status int) Page {
 	p.t.Helper()
-	if p.name() != name || p.Status != status {
-		p.t.Fatalf("the page is %q with status %d and error %q at %s, want %q with %d", p.name(), p.Status, p.Error(), p.At.Path, name, status)
+	if p.Name() != name || p.Status != status {
+		p.t.Fatalf("the page is %q with status %d and error %q at %s, want %q with %d", p.Name(), p.Status, p.Error(), p.At.Path, name, status)
 	}
 	return p
 }
@@ -221,9 +225,22 @@ func (p Page) MustBe(name string, status int) Page {
 func (p Page) Answer() url.Values {
 	p.t.Helper()
 	if p.At.Host != AppHost {
-		p.t.Fatalf("the browser is at the page %q with status %d, want the application", p.name(), p.Status)
+		p.t.Fatalf("the browser is at the page %q with status %d, want the application", p.Name(), p.Status)
 	}
 	return p.At.Query()
+}
+
+// Forms are the names of the page's forms, in its order.
+func (p Page) Forms() (names []string) {
+	if p.root == nil {
+		return nil
+	}
+	for n := range p.root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "form" {
+			names = append(names, Attribute(n, "data-form"))
+		}
+	}
+	return names
 }
 
 // Form finds a form by its name.
@@ -250,7 +267,7 @@ func (p Page) Code() string {
 	p.t.Helper()
 	n := p.Find("output", "data-code")
 	if n == nil {
-		p.t.Fatalf("the page %q shows no code", p.name())
+		p.t.Fatalf("the page %q shows no code", p.Name())
 	}
 	return text(n)
 }
@@ -290,7 +307,7 @@ func (p Page) Button() string {
 			}
 		}
 	}
-	p.t.Fatalf("the page %q has no way on", p.name())
+	p.t.Fatalf("the page %q has no way on", p.Name())
 	return ""
 }
 
