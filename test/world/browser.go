@@ -230,6 +230,49 @@ func (p Page) Answer() url.Values {
 	return p.At.Query()
 }
 
+// Header is that of the page's answer.
+func (p Page) Header() http.Header { return p.header }
+
+// Text is what a person reads on the page.
+func (p Page) Text() string {
+	if p.root == nil {
+		return ""
+	}
+	return text(p.root)
+}
+
+// Attributes are the values of an attribute throughout the page.
+func (p Page) Attributes(name string) (values []string) {
+	if p.root == nil {
+		return nil
+	}
+	for n := range p.root.Descendants() {
+		if n.Type == html.ElementNode && hasAttribute(n, name) {
+			values = append(values, Attribute(n, name))
+		}
+	}
+	return values
+}
+
+// Runs says whether a script of the page, or an attribute that is one, has a
+// word in it.
+func (p Page) Runs(word string) bool {
+	if p.root == nil {
+		return false
+	}
+	for n := range p.root.Descendants() {
+		if n.Type == html.ElementNode && (n.Data == "script" || n.Data == "style") && strings.Contains(text(n), word) {
+			return true
+		}
+		for _, a := range n.Attr {
+			if (strings.HasPrefix(a.Key, "on") || strings.Contains(a.Key, word)) && strings.Contains(a.Key+a.Val, word) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Forms are the names of the page's forms, in its order.
 func (p Page) Forms() (names []string) {
 	if p.root == nil {
