@@ -23,6 +23,7 @@ type key struct {
 	public  jose.JSONWebKey
 	signers map[string]jose.Signer // by type of token
 	subject []byte                 // of the subjectKey alone
+	shown   bool                   // published: what it signed may still be in use
 	stale   bool                   // sealed under a previous secret
 }
 

@@ -127,7 +127,7 @@ func (r *Ring) Reload(ctx context.Context) error {
 		}
 		s.keys[k.ID] = k
 		s.byAlg[alg] = append(s.byAlg[alg], k)
-		if alg != subjectKey && r.cfg.published(sk, stored) {
+		if k.shown = alg != subjectKey && r.cfg.published(sk, stored); k.shown {
 			set.Keys = append(set.Keys, k.public)
 		}
 	}
@@ -172,7 +172,8 @@ func (r *Ring) Sign(alg jose.SignatureAlgorithm, typ string, claims any) (string
 
 // Verify gives the claims of a token that a key of the ring signed as typ, or
 // ErrSignature. It checks the signature, its algorithm and the type, not the
-// claims: an expired token verifies, and so does one of a retired key.
+// claims: an expired token verifies, and so does an ID token of a key that is
+// published no more, as a hint; no other token does.
 func (r *Ring) Verify(token, typ string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, Algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
@@ -180,7 +181,7 @@ func (r *Ring) Verify(token, typ string) ([]byte, error) {
 	}
 	header := jws.Signatures[0].Protected
 	k := r.state.Load().keys[header.KeyID]
-	if k == nil || header.Algorithm != k.Algorithm || header.ExtraHeaders[jose.HeaderType] != typ {
+	if k == nil || header.Algorithm != k.Algorithm || header.ExtraHeaders[jose.HeaderType] != typ || !k.shown && typ != TypeJWT {
 		return nil, ErrSignature
 	}
 	payload, err := jws.Verify(k.public)

@@ -602,3 +602,24 @@ func TestPairwiseSubjectsStay(t *testing.T) {
 		t.Error("the key is shown")
 	}
 }
+
+// A key that is published no more verifies ID tokens, which are hints, and no
+// token that anybody may act upon.
+func TestKeysOfThePastVerifyHintsAlone(t *testing.T) {
+	t.Parallel()
+	store, _ := database(t)
+	ring, clock := rotating(t, store)
+	hint, access := sign(t, ring, jose.ES256, keys.TypeJWT), sign(t, ring, jose.ES256, keys.TypeAccessToken)
+	clock.now = start.Add(rotate + keepFor + skew - tick)
+	maintain(t, ring)
+	clock.now = clock.now.Add(day) // whatever the exact moment is: the successor was made by now
+	maintain(t, ring)
+	clock.now = clock.now.Add(day + keepFor + skew)
+	maintain(t, ring)
+	if _, err := ring.Verify(hint, keys.TypeJWT); err != nil {
+		t.Errorf("a hint: %v", err)
+	}
+	if _, err := ring.Verify(access, keys.TypeAccessToken); !errors.Is(err, keys.ErrSignature) {
+		t.Errorf("an access token: %v", err)
+	}
+}

@@ -132,6 +132,9 @@ func (p *Provider) readAccessToken(token string) (accessClaims, error) {
 	if err := json.Unmarshal(payload, &c); err != nil || c.Issuer != p.cfg.Issuer || c.ID == "" || c.ClientID == "" || c.grantID() == "" && c.Subject != c.ClientID {
 		return accessClaims{}, keys.ErrSignature
 	}
+	if c.Expires-c.IssuedAt > int64(p.cfg.AccessTTL/time.Second) { // longer than any of ours lives
+		return accessClaims{}, keys.ErrSignature
+	}
 	return c, nil
 }
 

@@ -208,6 +208,12 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	other := login != nil && q.Subject != "" && q.Subject != p.subject(t.client, login.User) // than the request names
 	if login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter ||
 		none && other {
+		if none && login != nil && other {
+			// Who is signed in is told to nobody whom they have not allowed anything.
+			if needed, err := p.needsConsent(r.Context(), q, t.client, login.User); err != nil || needed {
+				return p.unavailable(w, r, q, t, cmp.Or(err, error(errConsent)))
+			}
+		}
 		if none {
 			p.fail(w, r, t, &Error{Code: loginRequired, Description: "the person has to sign in"})
 			return nil
@@ -235,7 +241,7 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	}
 	if needed {
 		if none {
-			p.fail(w, r, t, &Error{Code: consentRequired, Description: "the person has to allow this"})
+			p.fail(w, r, t, errConsent)
 			return nil
 		}
 		return p.askConsent(w, r, q, t, *login)
@@ -258,6 +264,8 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	p.answer(w, r, t, params)
 	return nil
 }
+
+var errConsent = &Error{Code: consentRequired, Description: "the person has to allow this"}
 
 // toLogin sends the browser to sign in, with the request sealed.
 func (p *Provider) toLogin(w http.ResponseWriter, r *http.Request, q request) error {

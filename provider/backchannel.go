@@ -271,7 +271,7 @@ func (p *Provider) logoutToken(c storage.Client, notice storage.LogoutNotice) (s
 	return p.cfg.Keys.Sign(jose.SignatureAlgorithm(c.IDTokenSigningAlg), keys.TypeLogoutToken, logoutClaims{
 		Issuer: p.cfg.Issuer, Subject: p.subject(c, storage.User{ID: notice.UserID}), Audience: c.ID,
 		IssuedAt: now.Unix(), Expires: now.Add(logoutTokenTTL).Unix(), ID: keys.ID(),
-		Events: map[string]struct{}{logoutEvent: {}}, SessionID: keys.SID(notice.SessionID),
+		Events: map[string]struct{}{logoutEvent: {}}, SessionID: p.sid(c, notice.SessionID),
 	})
 }
 

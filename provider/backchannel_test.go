@@ -210,6 +210,11 @@ func TestLogoutToken(t *testing.T) {
 			uri := "https://" + client + ".example.com/bye"
 			b.logout("id_token_hint", g.id, "post_logout_redirect_uri", uri, "state", "s").goes(uri + "?state=s")
 			b.authorize(client, "prompt", "none").isError("login_required")
+			select {
+			case <-w.provider.notices.wake:
+			default:
+				t.Error("nobody is told that a notice is queued")
+			}
 			w.deliver()
 			heard := rp.tokens(t)
 			if len(heard) != 1 {

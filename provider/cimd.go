@@ -52,9 +52,9 @@ var errDocument = &Error{Code: invalidClient, Description: "the metadata documen
 // Metadata Document §5.2), but nobody can make us ask without end: a host that
 // failed is left alone for some seconds, one with a bad document for a minute.
 func (p *Provider) fetchClient(ctx context.Context, id string) (storage.Client, error) {
-	c, err := p.readClientOf(ctx, id, p.fetcher.get)
+	c, err := p.readClientOf(ctx, id, p.strangers.get)
 	if err != nil {
-		c, err = p.readClientOf(ctx, id, p.fetcher.fresh)
+		c, err = p.readClientOf(ctx, id, p.strangers.fresh)
 	}
 	if err == nil {
 		err = p.checkSector(ctx, c, documentFetch)

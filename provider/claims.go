@@ -97,6 +97,15 @@ func (c claimsRequest) String() string {
 // names are all that is asked for.
 func (c claimsRequest) names() []string { return slices.Concat(c.IDToken, c.Userinfo) }
 
+// within leaves what a client may ask for by scope.
+func (c claimsRequest) within(client storage.Client) claimsRequest {
+	mayNot := func(name string) bool {
+		return slices.ContainsFunc(scopesOfClaims([]string{name}), func(scope string) bool { return !mayAsk(client, scope) })
+	}
+	c.IDToken, c.Userinfo = slices.DeleteFunc(c.IDToken, mayNot), slices.DeleteFunc(c.Userinfo, mayNot)
+	return c
+}
+
 // readClaimsRequest undoes String.
 func readClaimsRequest(kept string) (c claimsRequest) {
 	if kept != "" {

@@ -77,6 +77,12 @@ func mayProve(c storage.Client, method string) bool {
 		strings.HasPrefix(c.TokenEndpointAuthMethod, secret) && strings.HasPrefix(method, secret)
 }
 
+// selfMade says whether a client came by itself: by registration, or by the
+// address of its document.
+func selfMade(c storage.Client) bool {
+	return c.RegistrationTokenSHA256 != "" || strings.Contains(c.ID, "://")
+}
+
 // noAuthentication is that of public clients, which name themselves alone (RFC
 // 6749 §3.2.1), some by HTTP Basic with nothing for a secret.
 var noAuthentication = authMethod{

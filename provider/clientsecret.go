@@ -51,7 +51,7 @@ func basicCredentials(c *call) (id, secret string, used bool, err error) {
 		secret, err = url.QueryUnescape(secret)
 	}
 	if err != nil {
-		return "", "", true, errClient.because(err)
+		return "", "", true, errClient.because(errors.New("id and secret are not form-urlencoded")) // url's own words would show some of them
 	}
 	return id, secret, true, nil
 }

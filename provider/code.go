@@ -32,11 +32,15 @@ const codePurpose = "authorization-code"
 
 // newCode makes an authorization code. It is written nowhere: its redemption
 // is what the database remembers.
-func (p *Provider) newCode(q request, login storage.Login) (string, error) {
+func (p *Provider) newCode(q request, c storage.Client, login storage.Login) (string, error) {
+	ttl := p.cfg.CodeTTL
+	if c.FAPI() {
+		ttl = min(ttl, time.Minute) // FAPI 2.0 §5.3.2.1
+	}
 	plain, err := json.Marshal(code{
 		Random: keys.Random(32), ClientID: q.ClientID, RedirectURI: q.RedirectURI, Challenge: q.Challenge, JKT: q.JKT,
 		Scopes: q.Scopes, Resources: q.Resources, Claims: q.Claims, Nonce: q.Nonce, UserID: login.User.ID, SessionID: login.Session.ID,
-		AuthTime: login.Session.AuthTime.UnixMicro(), ExpiresAt: p.cfg.Now().Add(p.cfg.CodeTTL).UnixMicro(),
+		AuthTime: login.Session.AuthTime.UnixMicro(), ExpiresAt: p.cfg.Now().Add(ttl).UnixMicro(),
 	})
 	if err != nil {
 		return "", err
@@ -47,7 +51,10 @@ func (p *Provider) newCode(q request, login storage.Login) (string, error) {
 var errCode = &Error{Code: invalidGrant, Description: "the code is invalid, expired, or was used before"}
 
 // authorizationCode is the grant of a code (RFC 6749 §4.1.3).
-var authorizationCode = grantType{name: "authorization_code", grant: (*Provider).redeem}
+var authorizationCode = grantType{name: "authorization_code", grant: (*Provider).redeem, ours: func(p *Provider, t tokenRequest) error {
+	_, err := p.openCode(t)
+	return err
+}}
 
 func (p *Provider) redeem(t tokenRequest) (*tokens, error) {
 	c, err := p.openCode(t)

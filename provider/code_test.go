@@ -291,7 +291,7 @@ func TestSessionBetweenAuthorizationAndToken(t *testing.T) {
 	w.run("the code names a session of somebody else", func(t *testing.T) {
 		ada, bob := w.signedIn("ada@example.com").login(), w.signedIn("bob2@example.com").login()
 		ada.Session = bob.Session
-		code, err := w.provider.newCode(request{ClientID: "web", RedirectURI: "https://web.example.com/cb", Scopes: []string{"openid"}}, ada)
+		code, err := w.provider.newCode(request{ClientID: "web", RedirectURI: "https://web.example.com/cb", Scopes: []string{"openid"}}, w.client("web"), ada)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -110,7 +110,12 @@ var (
 
 // deviceCode is the grant of a device that a person connects with another
 // browser (RFC 8628 §3.4).
-var deviceCode = grantType{name: deviceGrant, grant: (*Provider).pollDevice}
+var deviceCode = grantType{name: deviceGrant, grant: (*Provider).pollDevice, ours: func(p *Provider, t tokenRequest) error {
+	if _, ok := p.readDeviceCode(t.form.Get("device_code")); !ok {
+		return errDeviceCode
+	}
+	return nil
+}}
 
 func (p *Provider) pollDevice(t tokenRequest) (*tokens, error) {
 	random, ok := p.readDeviceCode(t.form.Get("device_code"))

@@ -21,7 +21,7 @@ import (
 func deviceClients(c *Config) {
 	both := []string{deviceGrant, "refresh_token"}
 	c.Clients = append(c.Clients,
-		storage.Client{ID: "tv", Name: "Television", GrantTypes: both, BackchannelLogoutURI: "https://tv.example.com/out"},
+		storage.Client{ID: "tv", Name: "Television", ClientURI: "https://tv.example.com/", GrantTypes: both},
 		storage.Client{ID: "tv2", Name: "Another", GrantTypes: both},
 		storage.Client{ID: "box", Name: "Box", SecretSHA256: hexSHA256(secretOf("box")), GrantTypes: []string{deviceGrant}},
 		storage.Client{ID: "bound", Name: "Bound", GrantTypes: both, DPoPBound: true},

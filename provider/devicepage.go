@@ -164,9 +164,6 @@ func (p *Provider) answerDevice(w http.ResponseWriter, r *http.Request, form url
 	if err != nil {
 		return err
 	}
-	if q.Device == "" {
-		return errNoRequest
-	}
 	login, err := p.session(w, r)
 	if err != nil {
 		return err

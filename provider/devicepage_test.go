@@ -107,6 +107,19 @@ func TestDevicePageNeedsALogin(t *testing.T) {
 		handle := w.browser().types(w.device("tv").userCode).handle()
 		w.signedIn("eve@example.com").resume(handle).isPage(400, "error", "invalid_request")
 	})
+	w.run("the code is another device's by now", func(t *testing.T) {
+		for _, change := range []string{`client_id = 'tv2'`, `created_at = created_at + 60000000`} {
+			d, b := w.device("tv"), w.browser()
+			handle := b.types(d.userCode).handle()
+			b.signIn("ada@example.com")
+			page := b.resume(handle)
+			w.query(`UPDATE devices SET `+change+` WHERE user_code = ?`, strings.ReplaceAll(d.userCode, "-", ""))
+			b.resume(handle).isPage(404, "device", "")
+			if a := b.submit(page, "device-allow"); len(a.writes) > 0 || a.status != 404 {
+				t.Errorf("%s: %s wrote %v", change, a, a.writes)
+			}
+		}
+	})
 	w.run("the code expired meanwhile", func(*testing.T) {
 		b := w.browser()
 		handle := b.types(w.device("tv").userCode).handle()

@@ -75,7 +75,7 @@ func (p *Provider) proof(c *call, token string) (jkt string, err error) {
 			return "", errUseNonce
 		}
 	}
-	c.uses = append(c.uses, storage.Use{Key: keys.Hash([]byte("dpop\x00" + jkt + "\x00" + claims.ID)), EndsAt: now.Add(2 * dpopWindow)})
+	c.uses = append(c.uses, storage.Use{Key: keys.Hash([]byte("dpop\x00" + jkt + "\x00" + claims.ID)), EndsAt: now.Add(2*dpopWindow + time.Second)})
 	return jkt, nil
 }
 

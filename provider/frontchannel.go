@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/url"
 
-	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 )
 
@@ -23,7 +22,7 @@ func (p *Provider) frames(ctx context.Context, clients []string, s storage.Sessi
 		if c.FrontchannelLogoutURI == "" {
 			continue
 		}
-		frames = append(frames, withParams(c.FrontchannelLogoutURI, url.Values{"iss": {p.cfg.Issuer}, "sid": {keys.SID(s.ID)}}))
+		frames = append(frames, withParams(c.FrontchannelLogoutURI, url.Values{"iss": {p.cfg.Issuer}, "sid": {p.sid(c, s.ID)}}))
 	}
 	return frames
 }

@@ -40,7 +40,7 @@ func (p *Provider) idToken(i issuance, access string) (string, error) {
 	claims := idClaims{
 		Issuer: p.cfg.Issuer, Subject: p.subject(i.client, i.user), Audience: i.client.ID,
 		IssuedAt: i.now.Unix(), Expires: i.now.Add(p.cfg.IDTTL).Unix(), AuthTime: i.grant.AuthTime.Unix(),
-		Nonce: i.nonce, ACR: acrMail, AMR: []string{amrMail}, SessionID: keys.SID(i.grant.SessionID),
+		Nonce: i.nonce, ACR: acrMail, AMR: []string{amrMail}, SessionID: p.sid(i.client, i.grant.SessionID),
 	}
 	if access != "" {
 		claims.AccessTokenHash = keys.LeftHalf(alg, access)

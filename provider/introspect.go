@@ -28,8 +28,9 @@ type introspection struct {
 	Confirmation *confirmation `json:"cnf,omitempty"` // RFC 9449 §6.2
 }
 
-// introspect is the introspection endpoint (RFC 7662). Any confidential client
-// may ask about an access token, as a resource server does; about a refresh
+// introspect is the introspection endpoint (RFC 7662). Any confidential client of
+// the operator's may ask about an access token, as a resource server does; one
+// that registered itself about its own; about a refresh
 // token only the client that holds it.
 func (p *Provider) introspect(c *call, client storage.Client) (any, error) {
 	if client.Public() {
@@ -60,6 +61,9 @@ func (p *Provider) introspect(c *call, client storage.Client) (any, error) {
 	}
 	claims, err := p.readAccessToken(token)
 	if err != nil {
+		return &introspection{}, nil
+	}
+	if selfMade(client) && claims.ClientID != client.ID { // RFC 7662 §4: a stranger is no resource server of ours
 		return &introspection{}, nil
 	}
 	_, _, err = p.standing(c.Context(), claims)

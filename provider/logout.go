@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 	"github.com/sealpost/sealpost/templates"
 )
@@ -40,7 +39,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	if login == nil {
 		return p.logoutUnseen(w, r, q, form)
 	}
-	current := q.hinted && q.subject == p.subject(q.client, login.User) && q.sid == keys.SID(login.Session.ID)
+	current := q.hinted && q.subject == p.subject(q.client, login.User) && q.sid == p.sid(q.client, login.Session.ID)
 	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
 		return p.askLogout(w, r, q, form, *login)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,7 +135,8 @@ func (p *Provider) answerPushed(r *http.Request, q request) error {
 	}
 	issued := time.UnixMicro(q.IssuedAt)
 	err := p.cfg.Store.Use(r.Context(), []storage.Use{{
-		Key: q.Pushed, Holder: keys.Hash([]byte(q.Browser + "\x00" + issued.String())), EndsAt: issued.Add(requestTTL),
+		Key: q.Pushed, Holder: keys.Hash([]byte(q.Browser + "\x00" + strconv.FormatInt(q.IssuedAt, 10))),
+		EndsAt: issued.Add(requestTTL + parTTL), // as long as any page that was opened with it
 	}}, p.cfg.Now())
 	if errors.Is(err, storage.ErrConflict) {
 		return errNotPushed.because(errors.New("answered before"))

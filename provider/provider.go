@@ -70,7 +70,8 @@ type Provider struct {
 	cfg        Config
 	clients    *clients
 	logins     Logins
-	fetcher    *fetcher
+	fetcher    *fetcher // for clients that are known
+	strangers  *fetcher // for those that say who they are by an address: they must not be in the way of the others
 	clientKeys *clientKeys
 	metadata   document // discovery, RFC 8414
 	domains    []string // WebFinger; lower case
@@ -94,7 +95,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Log = func(context.Context, ...slog.Attr) {}
 	}
 	cfg.Fetch.Now = cfg.Now
-	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now), fetcher: newFetcher(cfg.Fetch)}
+	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now), fetcher: newFetcher(cfg.Fetch), strangers: newFetcher(cfg.Fetch)}
 	p.clientKeys = newClientKeys(p.fetcher)
 	if cfg.ClientDocuments {
 		p.documentClients()

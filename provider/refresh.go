@@ -43,20 +43,25 @@ func (p *Provider) readRefreshToken(token string) (random []byte, generation int
 
 var errRefresh = &Error{Code: invalidGrant, Description: "the refresh token is invalid, expired, revoked, or was used before"}
 
-// refreshGrace is how long after its use a refresh token is answered once more:
-// the first answer may have been lost. The answer is the same new token, so
-// that nobody gains by it, and the next use of it ends the grace.
-const refreshGrace = 30 * time.Second
+// refreshGrace is how long after its use a refresh token is still answered: the
+// answer may have been lost, or two tabs may have asked at once. The answer is
+// the same new token, and the next use of that ends the grace.
+const refreshGrace = 10 * time.Second
 
 // refreshToken is the grant of a refresh token (RFC 6749 §6, RFC 9700 §4.14.2):
 // every use gives a new token, and a token used twice revokes the grant. Those
 // of FAPI clients, who prove themselves each time, stay (FAPI 2.0 §5.3.2.1).
-var refreshToken = grantType{name: "refresh_token", grant: (*Provider).refresh}
+var refreshToken = grantType{name: "refresh_token", grant: (*Provider).refresh, ours: func(p *Provider, t tokenRequest) error {
+	if err := t.needs("refresh_token"); err != nil {
+		return err
+	}
+	if _, _, ok := p.readRefreshToken(t.form.Get("refresh_token")); !ok {
+		return errRefresh
+	}
+	return nil
+}}
 
 func (p *Provider) refresh(t tokenRequest) (*tokens, error) {
-	if err := t.needs("refresh_token"); err != nil {
-		return nil, err
-	}
 	random, generation, ok := p.readRefreshToken(t.form.Get("refresh_token"))
 	if !ok {
 		return nil, errRefresh
@@ -85,6 +90,7 @@ func (p *Provider) refresh(t tokenRequest) (*tokens, error) {
 	if !p.mayUse(t.client, user) {
 		return nil, errRefresh.because(errors.New("this person may no longer use this application"))
 	}
+	g.Scopes = slices.DeleteFunc(g.Scopes, func(s string) bool { return !mayAsk(t.client, s) }) // the client may have been told less since
 	issue := issuance{
 		client: t.client, user: user, grant: g, scopes: g.Scopes, jkt: t.jkt,
 		refreshToken: p.newRefreshToken(random, g.Refresh), now: now,
@@ -113,7 +119,7 @@ func (p *Provider) mayNarrow(t tokenRequest, id string, generation int, asked []
 		return err
 	}
 	inGrace := g.Refresh == generation+1 && g.RefreshedAt.After(p.cfg.Now().Add(-refreshGrace))
-	if g.ClientID != t.client.ID || g.Refresh != generation && !inGrace {
+	if g.ClientID != t.client.ID || g.Refresh != generation && !inGrace || t.client.Public() && g.JKT != t.jkt {
 		return nil
 	}
 	beyond := func(s string) bool { return !hasScope(g.Scopes, s) && mayAsk(t.client, s) }

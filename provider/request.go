@@ -216,12 +216,14 @@ func (q *request) takeScope(form url.Values, c storage.Client) *Error {
 	return nil
 }
 
-// takeClaims takes the claims parameter (OIDC Core §5.5).
-func (q *request) takeClaims(form url.Values, _ storage.Client) *Error {
+// takeClaims takes the claims parameter (OIDC Core §5.5), as far as the client
+// may ask by scope.
+func (q *request) takeClaims(form url.Values, c storage.Client) *Error {
 	asked, err := parseClaims(form.Get("claims"))
 	if err != nil {
 		return err
 	}
+	asked = asked.within(c)
 	q.Subject = asked.Subject
 	if hasScope(q.Scopes, "openid") {
 		q.Claims = asked.String()

@@ -88,7 +88,7 @@ func readObject(payload []byte, header jose.Header, c storage.Client, issuer str
 }
 
 // checkObject checks what a request object says of itself. Issuer, audience and
-// times may be left out (RFC 9101 §4), save where FAPI wants them.
+// times may be left out (RFC 9101 §4).
 func checkObject(payload []byte, c storage.Client, issuer string, now time.Time) error {
 	var o struct {
 		assertion

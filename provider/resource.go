@@ -36,8 +36,10 @@ func narrowed(granted, named []string) ([]string, *Error) {
 	if len(named) == 0 {
 		return granted, nil
 	}
-	if slices.ContainsFunc(named, func(r string) bool { return !slices.Contains(granted, r) }) {
-		return nil, &Error{Code: invalidTarget, Description: "resource goes beyond what was granted"}
+	for _, r := range named {
+		if !slices.Contains(granted, r) {
+			return nil, &Error{Code: invalidTarget, Description: "resource goes beyond what was granted"}
+		}
 	}
-	return named, nil
+	return slices.DeleteFunc(slices.Clone(granted), func(r string) bool { return !slices.Contains(named, r) }), nil
 }

@@ -36,7 +36,7 @@ func gives(responseType, what string) bool {
 func (p *Provider) response(r *http.Request, q request, t target, login storage.Login) (url.Values, error) {
 	params := url.Values{}
 	if gives(q.ResponseType, "code") {
-		code, err := p.newCode(q, login)
+		code, err := p.newCode(q, t.client, login)
 		if err != nil {
 			return nil, err
 		}

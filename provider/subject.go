@@ -3,6 +3,7 @@ package provider
 import (
 	"net/url"
 
+	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
 )
 
@@ -16,15 +17,29 @@ func (p *Provider) subject(c storage.Client, u storage.User) string {
 }
 
 // sector is the sector identifier of a client (OIDC Core §8.1): the host of its
-// sector_identifier_uri, or that of its redirect URIs, which is one.
+// sector_identifier_uri, whose document lists the client's redirect URIs, or the
+// host of those. Nobody joins it who is not sent there: a client that gets tokens
+// in another way, or whose redirect URIs are no web addresses, is a sector of its
+// own.
 func sector(c storage.Client) string {
 	uri := c.SectorIdentifierURI
-	if uri == "" && len(c.RedirectURIs) > 0 {
+	if len(c.RedirectURIs) == 0 || c.MayGrant(deviceGrant) {
+		uri = ""
+	} else if uri == "" {
 		uri = c.RedirectURIs[0]
 	}
 	u, err := url.Parse(uri)
-	if err != nil || u.Hostname() == "" {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return "client:" + c.ID
 	}
 	return u.Hostname()
+}
+
+// sid names a session to a client, and to no other sector the same if the
+// client's subjects are pairwise.
+func (p *Provider) sid(c storage.Client, sessionID string) string {
+	if c.SubjectType != "pairwise" {
+		return keys.SID(sessionID)
+	}
+	return p.cfg.Keys.Subject("sid of "+sector(c), sessionID)
 }

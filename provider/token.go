@@ -15,6 +15,9 @@ type tokens = oidc.AccessTokenResponse
 type grantType struct {
 	name  string // the registered grant_type
 	grant func(p *Provider, t tokenRequest) (*tokens, error)
+	// ours says, without a look at the database, whether what the client shows can
+	// be of our making; nil: it shows nothing.
+	ours func(p *Provider, t tokenRequest) error
 }
 
 // grantTypes are all of them. A new one is a file of its own and a line here.
@@ -41,10 +44,16 @@ func (p *Provider) token(c *call, client storage.Client) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		t := tokenRequest{call: c, client: client, jkt: jkt}
+		if g.ours != nil {
+			if err := g.ours(p, t); err != nil { // before anything is written: garbage costs nothing
+				return nil, err
+			}
+		}
 		if err := p.spend(c); err != nil {
 			return nil, err
 		}
-		return g.grant(p, tokenRequest{call: c, client: client, jkt: jkt})
+		return g.grant(p, t)
 	}
 	if name == "" {
 		return nil, &Error{Code: invalidRequest, Description: "grant_type is missing"}
