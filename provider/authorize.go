@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -413,7 +414,21 @@ func sameRefusal(err error) bool {
 	return errors.As(err, &e) && e.Code == errNoRequest.Code && e.Description == errNoRequest.Description
 }
 
+// display is what pages and mails tell of a client. One that registered itself is
+// called by where it is redirected to, before the name that it gives itself, and
+// shows no logo of elsewhere.
 func display(c storage.Client) templates.Client {
+	if c.RegistrationTokenSHA256 != "" && len(c.RedirectURIs) > 0 {
+		place := originOf(c.RedirectURIs[0])
+		_, host, _ := strings.Cut(place, "://")
+		if onDevice(c.RedirectURIs[0]) || host == "" {
+			host = "an app on this device"
+		}
+		c.Name = named(host, c.Name)
+		if originOf(c.LogoURI) != place {
+			c.LogoURI = ""
+		}
+	}
 	return templates.Client{Name: c.Name, URI: c.ClientURI, LogoURI: c.LogoURI, PolicyURI: c.PolicyURI, TosURI: c.TosURI}
 }
 

@@ -33,6 +33,8 @@ func isDocumentID(id string, loopback bool) bool {
 		return false
 	case !strings.HasPrefix(id, u.Scheme+"://"+u.Host+"/"): // as it is written, not only as it can be read
 		return false
+	case u.Host != strings.ToLower(u.Host): // "I" looks like "l"
+		return false
 	case u.Hostname() == "" || len(u.Host) > maxDocumentHost:
 		return false
 	}
@@ -58,6 +60,9 @@ func (p *Provider) fetchClient(ctx context.Context, id string) (storage.Client, 
 	}
 	if err == nil {
 		err = p.checkSector(ctx, c, documentFetch)
+	}
+	if isAway(err) {
+		return storage.Client{}, err // it could not be consulted: nobody is to throw tokens away for that
 	}
 	if err != nil {
 		return storage.Client{}, errDocument.because(err)
@@ -109,7 +114,11 @@ func documentClient(id string, body []byte, loopback bool) (storage.Client, erro
 func documentName(id, name string) string {
 	_, rest, _ := strings.Cut(id, "//")
 	host, _, _ := strings.Cut(rest, "/")
-	if name == "" {
+	return named(host, name)
+}
+
+func named(host, name string) string {
+	if name == "" || name == host {
 		return host
 	}
 	return host + " (" + name + ")"

@@ -199,10 +199,10 @@ func TestClientOfADocument(t *testing.T) {
 		w.clock.pass(time.Second)
 		ask().isPage(200, "consent", "")
 	})
-	w.run("a document that is gone", func(*testing.T) {
+	w.run("a host that is away says nothing about the client", func(*testing.T) {
 		host.document.Store(nil)
 		w.clock.pass(25 * time.Hour)
-		ask().isPage(400, "error", "invalid_client")
+		ask().isPage(503, "error", "temporarily_unavailable")
 		host.publish()
 		w.clock.pass(time.Minute)
 		ask().isPage(200, "consent", "")

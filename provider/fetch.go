@@ -339,20 +339,33 @@ func (f *fetcher) keep(key string, d fetched) {
 	}
 }
 
+// isAway says whether err means that a host could not be consulted now: what it
+// would have said is not known.
+func isAway(err error) bool {
+	var fetching *fetchError
+	var bad badDocument
+	return errors.As(err, &fetching) && !errors.As(err, &bad) && !errors.Is(err, errRedirect)
+}
+
+// badDocument is an answer that is no document, whenever it is asked for.
+type badDocument struct{ error }
+
 // read takes a document that is what it should be.
 func (o fetchOptions) read(resp *http.Response) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
-	case resp.StatusCode != http.StatusOK:
+	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return nil, fmt.Errorf("the status is %d", resp.StatusCode)
+	case resp.StatusCode != http.StatusOK:
+		return nil, badDocument{fmt.Errorf("the status is %d", resp.StatusCode)}
 	case o.types != nil && (err != nil || !slices.Contains(o.types, media)):
-		return nil, fmt.Errorf("the media type is %q", media)
+		return nil, badDocument{fmt.Errorf("the media type is %q", media)}
 	case resp.Header.Get("Content-Encoding") != "":
-		return nil, errEncoding
+		return nil, badDocument{errEncoding}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, o.limit+1))
 	if err == nil && int64(len(body)) > o.limit {
-		err = errTooLarge
+		err = badDocument{errTooLarge}
 	}
 	if err != nil {
 		return nil, err

@@ -93,6 +93,8 @@ func (p *Provider) parseLogout(r *http.Request, form url.Values) (logoutRequest,
 		var err error
 		if q.client, err = p.clients.get(r.Context(), id); errors.Is(err, storage.ErrNotFound) {
 			return logoutRequest{}, &Error{Code: invalidClient, Description: "the application is not registered here"}
+		} else if err != nil && isDocumentID(id, true) { // it says who it is another time; signing out goes on
+			q.client, q.hinted, q.uri = storage.Client{}, false, ""
 		} else if err != nil {
 			return logoutRequest{}, err
 		}

@@ -83,7 +83,7 @@ func assertedClient(c *call) (string, bool, error) {
 
 func (p *Provider) proveAssertion(c *call, client storage.Client) error {
 	payload, _, err := p.clientKeys.verify(c.Context(), client, c.form.Get("client_assertion"), algorithmsOf(client, client.TokenEndpointAuthSigningAlg))
-	if away := (*fetchError)(nil); errors.As(err, &away) {
+	if isAway(err) {
 		return err // the keys could not be consulted: that proves nothing either way
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-jose/go-jose/v4"
 	strictjson "github.com/go-jose/go-jose/v4/json" // refuses a member that is there twice, and tells "K" from "k"
 
 	"github.com/sealpost/sealpost/keys"
@@ -160,6 +161,15 @@ func (p *Provider) registrant(c *call, m metadataFields, base storage.Client) (c
 	if wrong := CheckClient(client, p.rules()); len(wrong) > 0 {
 		return client, "", wrong[0].public()
 	}
+	if client.JWKS != nil { // the keys that count, and nothing that came with them
+		good, err := checkJWKS(client.JWKS)
+		if err == nil {
+			client.JWKS, err = json.Marshal(jose.JSONWebKeySet{Keys: good})
+		}
+		if err != nil {
+			return client, "", err
+		}
+	}
 	if err := p.countRegistration(c); err != nil {
 		return client, "", err
 	}
@@ -253,6 +263,9 @@ func (p *Provider) managed(c *call) (storage.Client, string, error) {
 	if !isClientID(id) {
 		return storage.Client{}, "", errRegistrationToken
 	}
+	if _, ok := p.clients.fixed[id]; ok { // the operator's by now
+		return storage.Client{}, "", errRegistrationToken
+	}
 	client, err := p.cfg.Store.Client(c.Context(), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Client{}, "", errRegistrationToken.because(err)
@@ -298,6 +311,9 @@ func (p *Provider) replaceClient(c *call) (any, error) {
 	client, secret, err := p.registrant(c, m, base)
 	if err != nil {
 		return nil, err
+	}
+	if (old.SubjectType == "pairwise" || client.SubjectType == "pairwise") && (old.SubjectType != client.SubjectType || sector(old) != sector(client)) {
+		return nil, MetadataError{Field: "subject_type", Fix: "and the sector stay: people would be others", Code: invalidClientMetadata}.public() // OIDC Core §8
 	}
 	if err := p.changed(client.ID, p.cfg.Store.SaveClient(c.Context(), client)); err != nil {
 		return nil, err

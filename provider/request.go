@@ -35,6 +35,8 @@ func mayAsk(c storage.Client, scope string) bool {
 	switch {
 	case scope == "offline_access" && !c.MayGrant("refresh_token"):
 		return false // OIDC Core §11: nothing would come of it
+	case selfMade(c) && !slices.Contains(supportedScopes, scope):
+		return false // only an operator gives a client words of power (RFC 7591 §2)
 	case c.Scope != "":
 		return slices.Contains(strings.Fields(c.Scope), scope)
 	}

@@ -19,6 +19,7 @@
     // Where the browser keeps cookies from frames, the state is not known: to say
     // "changed" would have the relying party ask again without end (§3.1).
     if ((await document.hasStorageAccess?.()) === false) return "error";
+    if (!browserState()) return "changed"; // nobody is signed in: for that no state is given, and no stranger learns it by making one
     const [, client, hash, salt] = parts;
     const text = new TextEncoder().encode([client, origin, browserState(), salt].join(" "));
     const sum = await crypto.subtle.digest("SHA-256", text);
