@@ -24,6 +24,7 @@ type message struct {
 // sender is who mails: a name, which may be empty, and an address.
 type sender struct {
 	name, address, domain string
+	replyTo               string // empty: none
 }
 
 // CheckSender tells the fix for a sender that mail cannot be sent from.
@@ -56,6 +57,7 @@ type composer struct {
 	secret    keys.Secret
 	templates *templates.Templates
 	from      sender
+	dkim      []DKIMKey
 }
 
 // compose renders a queued mail. The same one gives the same bytes, so that a
@@ -85,10 +87,14 @@ func (c *composer) compose(q storage.QueuedMail) (message, error) {
 	if err != nil {
 		return message{}, err
 	}
-	return c.from.write(letter{
+	m, err := c.from.write(letter{
 		id: q.Mail.ID, to: addr.Delivery, at: q.Mail.CreatedAt, language: q.Attempt.Locale,
 		subject: subject, text: text, html: html,
 	})
+	if err != nil {
+		return message{}, err
+	}
+	return sign(m, c.dkim, q.Mail.CreatedAt)
 }
 
 // letter is what write makes a message of.
@@ -107,12 +113,15 @@ var headers = map[gomail.Header]string{
 	"X-Auto-Response-Suppress": "DR, RN, NRN, OOF, AutoReply",
 
 	// Providers that rewrite links would send the person, and the token, over a
-	// server of theirs. Each reads its own.
+	// server of theirs, and an image that tells of opening makes the mail look
+	// like advertising. Each reads its own.
 	"X-Mailgun-Track":      "no",
 	"X-Mailjet-TrackClick": "0",
-	"X-MSYS-API":           `{"options":{"click_tracking":false}}`,
+	"X-Mailjet-TrackOpen":  "0",
+	"X-MSYS-API":           `{"options":{"click_tracking":false,"open_tracking":false}}`,
 	"X-PM-TrackLinks":      "None",
-	"X-SMTPAPI":            `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`,
+	"X-PM-TrackOpens":      "false",
+	"X-SMTPAPI":            `{"filters":{"clicktrack":{"settings":{"enable":0}},"opentrack":{"settings":{"enable":0}}}}`,
 }
 
 // write renders a letter: text first, HTML last, as a reader shows the last
@@ -125,6 +134,11 @@ func (s sender) write(l letter) (message, error) {
 	}
 	if err := m.To(l.to); err != nil { // it tells the address
 		return message{}, errors.New("write mail: malformed recipient")
+	}
+	if s.replyTo != "" {
+		if err := m.ReplyTo(s.replyTo); err != nil {
+			return message{}, fmt.Errorf("write mail: %w", err)
+		}
 	}
 	m.Subject(l.subject)
 	m.SetDateWithValue(l.at.UTC())
@@ -152,4 +166,16 @@ func (s sender) testMail(to string, now time.Time) (message, error) {
 		id: keys.ID(), to: to, at: now, language: "en", subject: "Test mail of Sealpost",
 		text: words + "\n", html: "<!doctype html>\n<html lang=\"en\"><title>Test mail of Sealpost</title><p>" + words + "</p></html>\n",
 	})
+}
+
+// replyTo reads the address that answers go to; empty: none.
+func replyTo(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	s, err := parseSender(address)
+	if err != nil || s.name != "" {
+		return "", errors.New("reply to: write one bare address: support@example.com")
+	}
+	return s.address, nil
 }

@@ -107,9 +107,11 @@ func TestMailHasItsHeadersAndNoOthers(t *testing.T) {
 		"X-Entity-Ref-Id":          q.Mail.ID,
 		"X-Mailgun-Track":          "no",
 		"X-Mailjet-Trackclick":     "0",
-		"X-Msys-Api":               `{"options":{"click_tracking":false}}`,
+		"X-Mailjet-Trackopen":      "0",
+		"X-Msys-Api":               `{"options":{"click_tracking":false,"open_tracking":false}}`,
 		"X-Pm-Tracklinks":          "None",
-		"X-Smtpapi":                `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`,
+		"X-Pm-Trackopens":          "false",
+		"X-Smtpapi":                `{"filters":{"clicktrack":{"settings":{"enable":0}},"opentrack":{"settings":{"enable":0}}}}`,
 	}
 	for name, values := range got.head {
 		if len(values) != 1 || want[name] != values[0] {
@@ -118,6 +120,54 @@ func TestMailHasItsHeadersAndNoOthers(t *testing.T) {
 	}
 	if len(got.head) != len(want) {
 		t.Errorf("%d headers, want %d", len(got.head), len(want))
+	}
+}
+
+func TestAnswersGoToSupport(t *testing.T) {
+	c := testComposer(t, "login@example.com")
+	for in, want := range map[string]string{"": "", "Support@EXÄMPLE.net": "<Support@xn--exmple-cua.net>"} {
+		address, err := replyTo(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.from.replyTo = address
+		m, err := c.compose(queuedMail("ada@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readMessage(t, m.raw).head.Get("Reply-To"); got != want {
+			t.Errorf("%s: %s", in, got)
+		}
+	}
+}
+
+// A mailing list's headers would have a button that locks its owner out, and
+// Precedence the reputation of one.
+func TestMailIsNoMailingList(t *testing.T) {
+	s, err := parseSender("login@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	test, err := s.testMail("you@example.org", asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail, err := testComposer(t, "login@example.com").compose(queuedMail("ada@example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []message{test, mail} {
+		head := readMessage(t, m.raw).head
+		for name := range head {
+			if strings.HasPrefix(name, "List-") || name == "Precedence" || name == "Importance" || name == "User-Agent" || name == "X-Mailer" {
+				t.Errorf("%s: %s", name, head.Get(name))
+			}
+		}
+		for name, want := range headers {
+			if got := head.Get(string(name)); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
 	}
 }
 
@@ -278,7 +328,7 @@ func TestNamesInjectNothing(t *testing.T) {
 			continue
 		}
 		got := readMessage(t, m.raw)
-		if len(got.head) != 16 || got.head.Get("Bcc") != "" || len(got.parts) != 2 {
+		if len(got.head) != 18 || got.head.Get("Bcc") != "" || len(got.parts) != 2 {
 			t.Errorf("%q: %d headers, %d parts:\n%s", name, len(got.head), len(got.parts), m.raw)
 		}
 		if to := got.head.Get("To"); to != "<ada@example.com>" || m.to != "ada@example.com" {
@@ -304,11 +354,11 @@ func TestNamesInjectNothing(t *testing.T) {
 
 func TestParseSender(t *testing.T) {
 	for in, want := range map[string]sender{
-		"login@example.com":                         {"", "login@example.com", "example.com"},
-		"Example <Login@EXAMPLE.com>":               {"Example", "Login@example.com", "example.com"},
-		"Sealpost <login@localhost>":                {"Sealpost", "login@localhost", "localhost"},
-		`"Example, Inc." <login@exämple.net>`:       {"Example, Inc.", "login@xn--exmple-cua.net", "xn--exmple-cua.net"},
-		"=?utf-8?q?Gr=C3=B6=C3=9Fe?= <a@b.example>": {"Größe", "a@b.example", "b.example"},
+		"login@example.com":                         {"", "login@example.com", "example.com", ""},
+		"Example <Login@EXAMPLE.com>":               {"Example", "Login@example.com", "example.com", ""},
+		"Sealpost <login@localhost>":                {"Sealpost", "login@localhost", "localhost", ""},
+		`"Example, Inc." <login@exämple.net>`:       {"Example, Inc.", "login@xn--exmple-cua.net", "xn--exmple-cua.net", ""},
+		"=?utf-8?q?Gr=C3=B6=C3=9Fe?= <a@b.example>": {"Größe", "a@b.example", "b.example", ""},
 	} {
 		if got, err := parseSender(in); err != nil || got != want {
 			t.Errorf("%s: %+v %v", in, got, err)

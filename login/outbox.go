@@ -42,8 +42,10 @@ type OutboxConfig struct {
 	Templates *templates.Templates
 
 	URL     MailServer
-	From    string // the sender: Example <login@example.com>
-	Workers int    // connections at most; 0: 4
+	From    string    // the sender: Example <login@example.com>
+	ReplyTo string    // where answers go, such as support@example.com; empty: to From
+	DKIM    []DKIMKey // an RSA key signs, and one of Ed25519 may sign besides it; empty: the server signs
+	Workers int       // connections at most; 0: 4
 
 	Signup bool     // addresses that are no user's get mail, too
 	Allow  []string // address patterns; empty: everyone
@@ -98,6 +100,12 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: sender %q: %w", c.From, err)
 	}
+	if from.replyTo, err = replyTo(c.ReplyTo); err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	if err := checkDKIM(from, c.URL, c.DKIM); err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
 	if c.Workers <= 0 {
 		c.Workers = 4
 	}
@@ -109,9 +117,9 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	}
 	return &Outbox{
 		cfg:     c,
-		compose: composer{issuer: c.Issuer, secret: c.Secret, templates: c.Templates, from: from},
+		compose: composer{issuer: c.Issuer, secret: c.Secret, templates: c.Templates, from: from, dkim: c.DKIM},
 		wake:    make(chan struct{}, 1),
-		dial:    func() transport { return &smtpTransport{server: c.URL, helo: from.domain} },
+		dial:    func() transport { return c.URL.transport(from.domain, nil) },
 		delay:   backoff,
 	}, nil
 }
@@ -167,8 +175,9 @@ type result struct {
 	worker  *worker // nil: it was not begun
 	lease   lease
 	outcome storage.MailOutcome
-	asked   bool // the server was asked
-	trouble bool // and is the trouble
+	asked   bool          // the server was asked
+	trouble bool          // and is the trouble
+	after   time.Duration // which it wants to be left alone for
 }
 
 func (r result) queued() bool { return r.outcome.State == storage.MailQueued }
@@ -247,7 +256,8 @@ func (r *run) take(res result) {
 		r.troubles = 0
 	case !now.Before(r.paused):
 		r.troubles++
-		r.paused = now.Add(r.delay(r.troubles, lastPause))
+		// It may mean this one mail, so others don't wait for ever.
+		r.paused = now.Add(max(r.delay(r.troubles, lastPause), min(res.after, lastDelay)))
 		r.letGo(r.ready, now)
 		r.ready = nil
 	}
@@ -419,10 +429,12 @@ func (r *run) send(ctx context.Context, res *result) *failure {
 		return nil
 	}
 	res.trouble = f.ofServer() && sending.Err() == nil
-	next := r.cfg.Now()
+	res.after = f.after
+	wait := f.after
 	if ctx.Err() == nil { // else the next start begins with it
-		next = next.Add(r.delay(l.Mail.Tries, lastDelay))
+		wait = max(wait, r.delay(l.Mail.Tries, lastDelay))
 	}
+	next := r.cfg.Now().Add(wait)
 	switch {
 	case f.permanent(), f.ambiguous() && l.Mail.Tries >= enoughCopies:
 		end(storage.MailFailed, f.detail())

@@ -464,6 +464,8 @@ func TestServerInTroubleIsSparedAndTheOperatorCalled(t *testing.T) {
 		"nobody there":     {stage: stageConnect, err: errors.New("connection refused")},
 		"too many of us":   replied(stageConnect, 421, "4.7.0"),
 		"greets, then EOF": {stage: stageHello, err: errors.New("EOF")},
+		"token refused":    answered(403, "authentication.forbidden", errAccount),
+		"throttled":        answered(429, "throttled", errBusy),
 	} {
 		inBubble(t, func(t *testing.T, q *queue) {
 			f := &office{answer: func(context.Context, message) *failure { return trouble }}
@@ -490,6 +492,47 @@ func TestServerInTroubleIsSparedAndTheOperatorCalled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// RFC 9110 §10.2.3: a mail waits for as long as the server asks. Others wait a
+// minute at most, as it may have meant the one recipient.
+func TestServerIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+	inBubble(t, func(t *testing.T, q *queue) {
+		f := &office{answer: func(_ context.Context, m message) *failure {
+			if !strings.HasPrefix(m.to, "limited") {
+				return nil
+			}
+			busy := answered(429, "throttled", errBusy)
+			busy.after = 5 * time.Minute
+			return busy
+		}}
+		o := f.outbox(q)
+		stop, began := running(o), time.Now()
+		limited := q.ask("limited@example.com")
+		o.Wake()
+		synctest.Wait()
+		other := q.ask("ada@example.com")
+		o.Wake()
+		time.Sleep(lastDelay - pollEvery)
+		q.is(other, "queued")
+		time.Sleep(3 * pollEvery)
+		q.is(other, "sent")
+		time.Sleep(5*time.Minute - 1 - time.Since(began))
+		if n := f.to()["limited@example.com"]; n != 1 {
+			t.Errorf("%d tries", n)
+		}
+		time.Sleep(3 * pollEvery)
+		if n := f.to()["limited@example.com"]; n != 2 {
+			t.Errorf("%d tries", n)
+		}
+		q.is(limited, "queued api 429 throttled")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := f.to()["limited@example.com"]; n != 2 { // nor does a stop hurry it
+			t.Errorf("%d tries", n)
+		}
+	})
 }
 
 func TestTroubleOfOneMailDoesNotPauseTheOthers(t *testing.T) {
@@ -901,6 +944,9 @@ func TestNewOutboxRefuses(t *testing.T) {
 		"no server":    func(c *OutboxConfig) { c.URL = MailServer{} },
 		"a bad sender": func(c *OutboxConfig) { c.From = "nobody" },
 		"a pattern":    func(c *OutboxConfig) { c.Deny = []string{"example.com"} },
+		"two replies":  func(c *OutboxConfig) { c.ReplyTo = "a@example.com, b@example.com" },
+		"a named one":  func(c *OutboxConfig) { c.ReplyTo = "Support <a@example.com>" },
+		"no RSA key":   func(c *OutboxConfig) { c.DKIM = []DKIMKey{edKey()} },
 	} {
 		c := testComposer(t, "login@example.com")
 		cfg := OutboxConfig{Issuer: issuer, Secret: c.secret, Store: q, Templates: c.templates, URL: mailServer(t, "smtps://h"), From: "login@example.com"}
@@ -937,7 +983,7 @@ func TestRetryOverTheWireHasTheSameBytes(t *testing.T) {
 			}
 			return nil
 		})
-		o := q.outbox(h.plain(t))
+		o := q.outbox(h.plain(t), func(c *OutboxConfig) { c.DKIM = []DKIMKey{rsaKey(), edKey()} })
 		o.delay = func(int, time.Duration) time.Duration { return 0 }
 		stop := running(o)
 		id := q.ask("ada@example.com")

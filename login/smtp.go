@@ -114,9 +114,7 @@ func (t *smtpTransport) send(ctx context.Context, m message) *failure {
 	}
 	stop()
 	stop = c.guard(ctx)
-	if t.log != nil {
-		t.log.printf("C: (the mail, %d bytes)", len(m.raw))
-	}
+	t.log.printf("C: (the mail, %d bytes)", len(m.raw))
 	if err := body.Close(); err != nil {
 		return failed(ctx, stageDot, err)
 	}
@@ -129,7 +127,7 @@ func (t *smtpTransport) send(ctx context.Context, m message) *failure {
 // suppressed says whether a mail that was accepted goes nowhere: Cloudflare
 // takes it and leaves the id out of the reply.
 func (m MailServer) suppressed(reply string) bool {
-	return strings.HasSuffix(m.host, ".mx.cloudflare.net") && !strings.Contains(reply, "<")
+	return m.ofCloudflare() && !strings.Contains(reply, "<")
 }
 
 // reset ends a transaction that failed, and says whether another may begin.
@@ -243,7 +241,11 @@ func (m MailServer) mechanism(offered string) smtp.Auth {
 // library leaves out what AUTH sends.
 type dialogue struct{ w io.Writer }
 
-func (d *dialogue) printf(format string, args ...any) { fmt.Fprintf(d.w, format+"\n", args...) }
+func (d *dialogue) printf(format string, args ...any) {
+	if d != nil {
+		fmt.Fprintf(d.w, format+"\n", args...)
+	}
+}
 
 // Debugf is log.Logger.Debugf, the only one that is called.
 func (d *dialogue) Debugf(l log.Log) {
@@ -265,31 +267,39 @@ func (d *dialogue) Warnf(l log.Log) { d.Debugf(l) }
 // Errorf is Debugf.
 func (d *dialogue) Errorf(l log.Log) { d.Debugf(l) }
 
-// SendTest hands one real mail to the server, as the outbox would, and writes
-// the dialogue without what proves our account. The error tells what the server
-// said, and what to do where that is known.
-func SendTest(ctx context.Context, server MailServer, from, to string, dialogueTo io.Writer) error {
+// SendTest hands one real mail to the server, signed and sent as the outbox
+// would, and writes the dialogue without what proves our account. The error
+// tells what the server said, and what to do where that is known.
+func SendTest(ctx context.Context, server MailServer, from, to string, dialogueTo io.Writer, dkim ...DKIMKey) error {
 	s, err := parseSender(from)
 	if err != nil {
 		return fmt.Errorf("sender %q: %w", from, err)
+	}
+	if err := checkDKIM(s, server, dkim); err != nil {
+		return err
 	}
 	addr, err := ParseAddress(to)
 	if err != nil {
 		return fmt.Errorf("%q: %w that could sign in: write user@example.com", to, err)
 	}
-	m, err := s.testMail(addr.Delivery, time.Now())
+	now := time.Now()
+	m, err := s.testMail(addr.Delivery, now)
+	if err == nil {
+		m, err = sign(m, dkim, now)
+	}
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
-	t := &smtpTransport{server: server, helo: s.domain, log: &dialogue{dialogueTo}}
+	log := &dialogue{dialogueTo}
+	t := server.transport(s.domain, log)
 	defer t.close()
-	t.log.printf("* %s", server)
+	log.printf("* %s", server)
 	if f := t.deliver(ctx, m); f != nil {
-		t.log.printf("* %v", f)
+		log.printf("* %v", f)
 		return f
 	}
-	t.log.printf("S: 250 (accepted)")
+	log.printf("S: (accepted)")
 	return nil
 }

@@ -327,6 +327,7 @@ func TestParseMailURL(t *testing.T) {
 		"smtp+plain://mail.localhost:1025":            {host: "mail.localhost", port: "1025", security: noTLS},
 		"smtp+plain://u:p@127.0.0.2":                  {host: "127.0.0.2", port: "25", security: noTLS, user: "u", password: "p"},
 		"smtp+plain://[::1]:1025":                     {host: "::1", port: "1025", security: noTLS},
+		"cloudflare://" + account + ":TOKEN_1-x":      {host: "api.cloudflare.com", port: "443", security: cloudflareAPI, user: account, password: "TOKEN_1-x"},
 		"smtps://mail.example.com?ca_file=" + ca.file: {host: "mail.example.com", port: "465", security: implicitTLS},
 	} {
 		got, err := ParseMailURL(in)
@@ -367,8 +368,12 @@ func TestParseMailURLTellsTheFixAndNoPassword(t *testing.T) {
 		"smtp://h?%zz":                              "malformed",
 		"smtp://h#":                                 "%23",
 		"http://u:topsecret@h":                      "smtps://",
-		"cloudflare://ACCOUNT:topsecret":            "not supported yet: write smtps://api_token:TOKEN@smtp.mx.cloudflare.net:465",
-		"cloudflare://ACCOUNT:topsecret@h":          "not supported yet",
+		"cloudflare://ACCOUNT:topsecret":            "32 hexadecimal digits",
+		"cloudflare:topsecret":                      "write cloudflare://ACCOUNT:TOKEN",
+		"Cloudflare://" + account + ":top secret":   "write cloudflare://ACCOUNT:TOKEN",
+		"cloudflare://" + account + ":topsecret@h":  "write cloudflare://ACCOUNT:TOKEN",
+		"cloudflare://" + account + ":topsecret?":   "write cloudflare://ACCOUNT:TOKEN",
+		"cloudflare://" + account + ":":             "write cloudflare://ACCOUNT:TOKEN",
 		"smtp://u:topsecret@h:0":                    "port",
 		"smtp://u:topsecret@h:65536":                "port",
 		"smtp://u:topsecret@h:x":                    "write smtp://",
@@ -398,7 +403,7 @@ func TestParseMailURLTellsTheFixAndNoPassword(t *testing.T) {
 func FuzzParseMailURL(f *testing.F) {
 	for _, seed := range []string{
 		"smtp://us%40er:p%2Fw@mail.example.com:587", "smtps://mail.example.com", "smtp+plain://[::1]:25", "smtp+plain://a.localhost", "smtp://exämple.net",
-		"smtp://u:1#x@h", "cloudflare://a:b@c", "smtp://h?x", "smtps://[fe80::1%25eth0]", "smtp://h:465", "SMTP://U:P@H/",
+		"smtp://u:1#x@h", "cloudflare://a:b@c", "cloudflare://" + account + ":t", "smtp://h?x", "smtps://[fe80::1%25eth0]", "smtp://h:465", "SMTP://U:P@H/",
 	} {
 		f.Add(seed)
 	}
@@ -416,6 +421,9 @@ func FuzzParseMailURL(f *testing.F) {
 		if m.security == noTLS && !loopbackName(m.host) || (m.user == "") != (m.password == "") {
 			t.Fatalf("%q: %+v", in, m)
 		}
+		if m.security == cloudflareAPI {
+			return // it is written as the address it is
+		}
 		again, err := ParseMailURL(m.String())
 		if err != nil || again.address() != m.address() || again.security != m.security || again.user != "" {
 			t.Fatalf("%q: reads as %s, and that as %v: %v", in, m, again, err)
@@ -428,6 +436,10 @@ func TestMailServerDoesNotPrintItsAccount(t *testing.T) {
 	text, err := json.Marshal(map[string]any{"server": m})
 	if err != nil {
 		t.Fatal(err)
+	}
+	api := mailServer(t, "cloudflare://%s:topsecret", account)
+	if out := fmt.Sprintf("%v %+v %#v %+v", api, &api, api, OutboxConfig{URL: api}); strings.Contains(out, "top") || strings.Contains(out, account) || !strings.Contains(out, "https://api.cloudflare.com") {
+		t.Error(out)
 	}
 	for _, out := range []string{fmt.Sprint(m), fmt.Sprintf("%+v %#v %q", m, m, m), fmt.Sprintf("%+v", OutboxConfig{URL: m}), fmt.Sprintf("%v", &m), string(text)} {
 		if strings.Contains(out, "top") || !strings.Contains(out, "smtps://mail.example.com:465") {
@@ -961,7 +973,7 @@ func TestSendTest(t *testing.T) {
 		if err := SendTest(t.Context(), url(escaped), "Example <login@example.com>", "You@example.org", &dialogue); err != nil {
 			t.Errorf("%s: %v\n%s", mechanism, err, dialogue.String())
 		}
-		for _, want := range []string{"* smtp://127.0.0.1:", "C: EHLO example.com", "S: 250", "C: STARTTLS", "S: 235 ", "C: MAIL FROM:<login@example.com>", "C: RCPT TO:<You@example.org>", "C: DATA", "S: 354 ", "S: 250 (accepted)"} {
+		for _, want := range []string{"* smtp://127.0.0.1:", "C: EHLO example.com", "S: 250", "C: STARTTLS", "S: 235 ", "C: MAIL FROM:<login@example.com>", "C: RCPT TO:<You@example.org>", "C: DATA", "S: 354 ", "S: (accepted)"} {
 			if !strings.Contains(dialogue.String(), want) {
 				t.Errorf("%s: no %q in\n%s", mechanism, want, dialogue.String())
 			}

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // transport hands mails to the next server. One goroutine uses it.
@@ -43,7 +44,9 @@ type failure struct {
 	stage    string
 	code     int    // SMTP reply code; 0: no reply came
 	enhanced string // RFC 3463 status code, if the reply has one
+	answer   string // of an HTTP API, in place of a code: its status and what it is called
 	err      error
+	after    time.Duration // what the server wants to be waited for; 0: it doesn't say
 }
 
 var statusCode = regexp.MustCompile(`^[245]\.[0-9]{1,3}\.[0-9]{1,3}\b`)
@@ -69,6 +72,9 @@ func (f *failure) Error() string {
 	if errors.As(f.err, &reply) {
 		text = fmt.Sprintf("%d %s", reply.Code, reply.Msg)
 	}
+	if f.answer != "" {
+		text = f.answer + ": " + text
+	}
 	return f.stage + ": " + strings.Join(strings.Fields(text), " ")
 }
 
@@ -77,6 +83,9 @@ func (f *failure) Unwrap() error { return f.err }
 // detail is the stage and the reply code: nothing the server has worded.
 func (f *failure) detail() string {
 	out := f.stage
+	if f.answer != "" {
+		out += " " + f.answer
+	}
 	if f.code != 0 {
 		out += " " + strconv.Itoa(f.code)
 	}
@@ -90,7 +99,7 @@ func (f *failure) detail() string {
 func (f *failure) cause() string {
 	var malformed textproto.ProtocolError
 	switch {
-	case f.code != 0:
+	case f.code != 0, f.answer != "":
 		return f.detail()
 	case errors.As(f.err, &malformed):
 		return "malformed reply"
@@ -109,7 +118,7 @@ func (f *failure) ofServer() bool {
 	case stageConnect, stageHello, stageTLS, stageAuth, stageMail:
 		return true
 	}
-	return f.unauthenticated()
+	return f.unauthenticated() || errors.Is(f.err, errAccount) || errors.Is(f.err, errBusy)
 }
 
 // unauthenticated: these replies blame our login, whatever they reply to
@@ -122,14 +131,15 @@ func (f *failure) unauthenticated() bool {
 func (f *failure) ofSettings() bool {
 	var certificate *tls.CertificateVerificationError
 	return f.ofServer() && f.code/100 == 5 || errors.As(f.err, &certificate) ||
-		errors.Is(f.err, errNoTLS) || errors.Is(f.err, errNoAuth) || errors.Is(f.err, errNotLoopback)
+		errors.Is(f.err, errNoTLS) || errors.Is(f.err, errNoAuth) || errors.Is(f.err, errNotLoopback) || errors.Is(f.err, errAccount)
 }
 
 // permanent says whether the server will never take this mail (RFC 5321
 // §4.2.1). What an operator can help is not permanent: it is not the person's
 // fault.
 func (f *failure) permanent() bool {
-	return errors.Is(f.err, errSuppressed) || f.code/100 == 5 && !f.ofServer()
+	return errors.Is(f.err, errSuppressed) || errors.Is(f.err, errBounced) || errors.Is(f.err, errTurnsDown) ||
+		f.code/100 == 5 && !f.ofServer()
 }
 
 // ambiguous says whether the server may have taken the mail: it was sent whole,
@@ -147,9 +157,10 @@ var (
 type security int
 
 const (
-	startTLS    security = iota // required, never skipped (RFC 8314 §3)
-	implicitTLS                 // TLS from the first byte
-	noTLS                       // loopback alone
+	startTLS      security = iota // required, never skipped (RFC 8314 §3)
+	implicitTLS                   // TLS from the first byte
+	noTLS                         // loopback alone
+	cloudflareAPI                 // HTTPS
 )
 
 // MailServer is where mail is handed over, and the account there. It doesn't
@@ -157,7 +168,7 @@ const (
 type MailServer struct {
 	host, port     string
 	security       security
-	user, password string // empty: no AUTH
+	user, password string // empty: no AUTH; of an API, account and token
 	tls            *tls.Config
 }
 
@@ -175,6 +186,7 @@ var schemes = map[string]struct {
 //	smtp://user:password@host:587    STARTTLS, required
 //	smtps://user:password@host:465   TLS from the start
 //	smtp+plain://localhost:25        no TLS; loopback only
+//	cloudflare://ACCOUNT:TOKEN       Cloudflare's Email Service, over HTTPS
 //
 // The ports shown are the defaults. User and password are percent-encoded, and
 // both or neither are there. TLS is 1.2 or newer and the certificate must be
@@ -182,8 +194,8 @@ var schemes = map[string]struct {
 // believed in place of the system's. Errors tell the fix and nothing of the
 // URL, which holds the password.
 func ParseMailURL(s string) (MailServer, error) {
-	if strings.HasPrefix(s, "cloudflare:") {
-		return MailServer{}, errors.New("cloudflare:// is not supported yet: write smtps://api_token:TOKEN@smtp.mx.cloudflare.net:465")
+	if scheme, _, _ := strings.Cut(s, ":"); strings.EqualFold(scheme, "cloudflare") {
+		return parseCloudflare(s)
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" || u.Host == "" {
@@ -192,7 +204,7 @@ func ParseMailURL(s string) (MailServer, error) {
 	kind, ok := schemes[u.Scheme]
 	switch {
 	case !ok:
-		return MailServer{}, errors.New("unknown scheme: write smtp:// (STARTTLS), smtps:// (TLS from the start) or smtp+plain:// (loopback only)")
+		return MailServer{}, errors.New("unknown scheme: write smtp:// (STARTTLS), smtps:// (TLS from the start), smtp+plain:// (loopback only) or cloudflare://")
 	case strings.Trim(u.Path, "/") != "" || u.Fragment != "" || strings.Contains(s, "#"):
 		return MailServer{}, errors.New("nothing but ?ca_file=FILE may follow host and port: a /, # or ? in user or password is %2F, %23 or %3F")
 	}
@@ -284,8 +296,25 @@ func (m *MailServer) trust(query string) error {
 
 func (m MailServer) address() string { return net.JoinHostPort(m.host, m.port) }
 
+// transport makes a connection's worth of transport, which greets as helo.
+func (m MailServer) transport(helo string, log *dialogue) transport {
+	if m.security == cloudflareAPI {
+		return newCloudflareTransport(m, log)
+	}
+	return &smtpTransport{server: m, helo: helo, log: log}
+}
+
+// signs says whether the server signs mail itself and takes none that is signed.
+func (m MailServer) signs() bool { return m.security == cloudflareAPI || m.ofCloudflare() }
+
+// ofCloudflare says whether the SMTP server is Cloudflare's.
+func (m MailServer) ofCloudflare() bool { return strings.HasSuffix(m.host, ".mx.cloudflare.net") }
+
 // String tells where, without the account.
 func (m MailServer) String() string {
+	if m.security == cloudflareAPI {
+		return "https://" + m.host
+	}
 	for scheme, kind := range schemes {
 		if kind.security == m.security {
 			return (&url.URL{Scheme: scheme, Host: m.address()}).String()
