@@ -6,7 +6,9 @@ import (
 	"html/template"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // LoginMail is the mail that carries a link.
@@ -69,8 +71,29 @@ func (v mailView) Filler() template.HTML {
 	return template.HTML(strings.Repeat("&#847;&zwnj;&nbsp;", 60))
 }
 
+// Start is the side on which lines begin. Mail readers that drop dir from the
+// page keep align.
+func (v mailView) Start() string {
+	if v.Dir == "rtl" {
+		return "right"
+	}
+	return "left"
+}
+
+// Isolated keeps a value in the text part from the direction of its line
+// (UAX #9 §2.3), where lines run from right to left.
+func (v mailView) Isolated(value string) string {
+	if v.Dir == "rtl" {
+		return "\u2068" + value + "\u2069"
+	}
+	return value
+}
+
 // Fact is a line about who asked.
-type Fact struct{ Label, Value string }
+type Fact struct {
+	Label, Value string
+	Latin        bool // it runs from left to right in every language
+}
 
 // Facts tell who asked and when, so that a link nobody asked for is
 // recognised.
@@ -83,14 +106,18 @@ func (v mailView) Facts() ([]Fact, error) {
 	if err != nil {
 		return nil, err
 	}
+	browser, err := v.Agent(v.Mail.Browser)
+	if err != nil {
+		return nil, err
+	}
 	var facts []Fact
 	for _, f := range []Fact{
-		{"fact.app", v.App()},
-		{"fact.address", v.Mail.To},
-		{"fact.browser", SafeName(v.Mail.Browser)},
-		{"fact.network", SafeName(v.Mail.Network)},
-		{"fact.time", asked},
-		{"fact.expires", expires},
+		{"fact.app", v.App(), false},
+		{"fact.address", v.Mail.To, true},
+		{"fact.browser", browser, false},
+		{"fact.network", SafeName(v.Mail.Network), true},
+		{"fact.time", asked, false},
+		{"fact.expires", expires, false},
 	} {
 		if f.Value == "" {
 			continue
@@ -118,10 +145,11 @@ func (v mailView) Lasts() (string, error) {
 	return v.Span("mail.lasts", v.Mail.Expires.Sub(v.Mail.Asked))
 }
 
-// wrap folds lines longer than 76 columns between words; the line that is
-// the link stays as it is.
+// wrap folds lines longer than 76 columns between words, or between the
+// characters of a script that has no spaces; the line that is the link stays
+// as it is.
 func wrap(text, link string) string {
-	const width = 76
+	const limit = 76
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \n")
@@ -130,26 +158,53 @@ func wrap(text, link string) string {
 			continue
 		}
 		column := 0
-		for i, word := range strings.Split(line, " ") {
-			n := utf8.RuneCountInString(word)
-			if i > 0 {
-				if column+1+n > width {
-					b.WriteByte('\n')
-					column = 0
-				} else {
-					b.WriteByte(' ')
-					column++
-				}
+		for _, piece := range pieces(line) {
+			n := columns(piece)
+			if column > 0 && column+n > limit {
+				b.WriteByte('\n')
+				piece = strings.TrimLeft(piece, " ")
+				column, n = 0, columns(piece)
 			}
-			for ; n > width && !strings.Contains(word, "://"); n -= width { // an address may be longer than a line
-				runes := []rune(word)
-				b.WriteString(string(runes[:width]) + "\n")
-				word = string(runes[width:])
+			for ; n > limit && !strings.Contains(piece, "://"); n -= limit { // an address may be longer than a line
+				runes := []rune(piece)
+				b.WriteString(string(runes[:limit]) + "\n")
+				piece = string(runes[limit:])
 			}
-			b.WriteString(word)
+			b.WriteString(piece)
 			column += n
 		}
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// pieces are the parts of a line between which it may be folded: words, each
+// with the space before it, and single wide characters, each with the
+// punctuation that belongs to it.
+func pieces(line string) []string {
+	var all []string
+	var before rune
+	start := 0
+	for i, r := range line {
+		wide := columns(string(r)) > 1 || columns(string(before)) > 1
+		bound := strings.ContainsRune("ーっゃゅょッャュョァィゥェォ）」』", r) || unicode.Is(unicode.Po, r) || unicode.Is(unicode.Ps, before)
+		if i > 0 && (r == ' ' || wide && before != ' ' && !bound) {
+			all = append(all, line[start:i])
+			start = i
+		}
+		before = r
+	}
+	return append(all, line[start:])
+}
+
+// columns is the width of text on a terminal.
+func columns(text string) int {
+	n := 0
+	for _, r := range text {
+		n++
+		if kind := width.LookupRune(r).Kind(); kind == width.EastAsianWide || kind == width.EastAsianFullwidth {
+			n++
+		}
+	}
+	return n
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,11 +18,19 @@ import (
 	"github.com/sealpost/sealpost/test/browser"
 )
 
-// TestScreenshots draws every page and mail, on a phone and a desktop, light
-// and dark, into test/screenshots. PAGES=sent,mail draws those whose names
-// begin so.
+// TestScreenshots draws every page and mail in every language, on a phone and a
+// desktop, light and dark, into test/screenshots/LANGUAGE. PAGES=sent,mail draws
+// those whose names begin so, LANGS=de,ar those languages.
 func TestScreenshots(t *testing.T) {
-	site, err := New(Branding{Name: "Example", SupportURL: "https://example.com/help", Accent: os.Getenv("ACCENT"), Issuer: "https://login.example.com"})
+	for _, lang := range Languages() {
+		if list := os.Getenv("LANGS"); list == "" || slices.Contains(strings.Split(list, ","), lang) {
+			t.Run(lang, func(t *testing.T) { screenshots(t, lang) })
+		}
+	}
+}
+
+func screenshots(t *testing.T, lang string) {
+	site, err := New(Branding{Name: "Example", SupportURL: "https://example.com/help", Accent: os.Getenv("ACCENT"), Issuer: "https://login.example.com", Language: lang})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +48,16 @@ func TestScreenshots(t *testing.T) {
 	add("", samples(withLogo, ada))
 	add("-long", samples(longApp, longMail))
 	for name, m := range mails() {
+		m.Locale = lang
 		_, text, html, err := site.LoginMail(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		shown[name] = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(html)) }
-		shown[name+"-text"] = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
+		shown[name+"-text"] = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte(text))
+		}
 	}
 	mux.Handle("/static/", site.Static())
 	mux.HandleFunc("/logo.svg", func(w http.ResponseWriter, _ *http.Request) {
@@ -53,6 +66,7 @@ func TestScreenshots(t *testing.T) {
 	})
 	mux.HandleFunc("/show/{name}", func(w http.ResponseWriter, r *http.Request) {
 		name, page := r.PathValue("name"), httptest.NewRecorder()
+		r.Header.Set("Accept-Language", lang)
 		shown[name](page, r)
 		maps.Copy(w.Header(), page.Header())
 		if strings.HasPrefix(name, "form-post") || strings.HasPrefix(name, "logged-out-frames") { // they would go on
@@ -62,7 +76,10 @@ func TestScreenshots(t *testing.T) {
 	})
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // stays on the page
 
-	directory := browser.Screenshots(t)
+	directory := filepath.Join(browser.Screenshots(t), lang)
+	if err := os.MkdirAll(directory, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	chromium := browser.Start(t)
 
 	for name := range shown {
@@ -86,7 +103,16 @@ func TestScreenshots(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
-				picture, err := chromedp.Run(chromium, chromedp.FullScreenshot(100))
+				// A screen as high as the page: what Chromium draws beyond the
+				// screen is out of place where it runs from right to left.
+				full, err := chromedp.Run(chromium, chromedp.Evaluate[int64]("document.documentElement.scrollHeight"))
+				if err == nil {
+					err = chromedp.Do(chromium, chromedp.EmulateViewport(width, max(height, full)))
+				}
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				picture, err := chromedp.Run(chromium, chromedp.CaptureScreenshot())
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}

@@ -10,8 +10,8 @@
 //     escaped for its place, stripped by [SafeName] of what could spoof a
 //     reader, and isolated from the direction of the text around it.
 //   - Every word stands in messages/LANGUAGE.yaml. A new file there is a new
-//     language, its plural rules and direction included; what it leaves out is
-//     said in English.
+//     language, its plural rules and direction included. It says and fills in
+//     what English does: no page mixes two languages.
 //   - The names in data-page, data-form, data-code and data-error stay.
 //   - The same mail renders to the same bytes.
 package templates
@@ -40,6 +40,7 @@ type Branding struct {
 	SupportURL string // http, https or mailto; "" shows no link
 	Logo       []byte // PNG, JPEG, GIF, WebP or SVG; nil shows a monogram
 	Issuer     string // the host people should see in their address bar; "" takes the request's
+	Language   string // of who wants none of the others: one of [Languages]; "" is "en"
 }
 
 // Templates holds the parsed pages and mails. It is safe for concurrent use.
@@ -55,34 +56,53 @@ type Templates struct {
 
 // New parses every page, mail and message; what is wrong with one, or with the
 // branding, is told here and not to a visitor.
-func New(b Branding) (*Templates, error) { return newFrom(files, b) }
-
-func newFrom(fsys fs.FS, b Branding) (*Templates, error) {
+func New(b Branding) (*Templates, error) {
 	if b.Name = SafeName(b.Name); b.Name == "" {
 		b.Name = "Sealpost"
 	}
 	if b.SupportURL != "" && !hasScheme(b.SupportURL, "https", "http", "mailto") {
 		return nil, fmt.Errorf("branding: support_url %q: want an http, https or mailto address", b.SupportURL)
 	}
-	t := &Templates{brand: b, pages: map[string]*template.Template{}}
+	if b.Language == "" {
+		b.Language = "en"
+	}
+	t := &Templates{brand: b}
 	var err error
 	if t.theme, err = newTheme(b.Accent); err != nil {
 		return nil, fmt.Errorf("branding: %w", err)
 	}
-	if t.languages, err = readLanguages(fsys); err != nil {
+	every, err := everyWord()
+	if err != nil {
 		return nil, err
 	}
-	if t.assets, err = readAssets(fsys, t.theme, b.Logo); err != nil {
+	if t.languages, err = newLanguages(every, b.Language); err != nil {
 		return nil, err
 	}
-	layout, err := template.ParseFS(fsys, "pages/layout.html", "pages/parts.html")
-	if err != nil {
+	if t.assets, err = readAssets(files, t.theme, b.Logo); err != nil {
+		return nil, err
+	}
+	if t.pages, err = readPages(); err != nil {
 		return nil, fmt.Errorf("parse pages: %w", err)
 	}
-	names, err := fs.Glob(fsys, "pages/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("parse pages: %w", err)
+	if t.mailHTML, err = template.ParseFS(files, "mails/login.html"); err != nil {
+		return nil, fmt.Errorf("parse mail: %w", err)
 	}
+	if t.mailText, err = texttemplate.ParseFS(files, "mails/login.txt"); err != nil {
+		return nil, fmt.Errorf("parse mail: %w", err)
+	}
+	return t, nil
+}
+
+func readPages() (map[string]*template.Template, error) {
+	layout, err := template.ParseFS(files, "pages/layout.html", "pages/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]*template.Template{}
 	for _, name := range names {
 		page := strings.TrimSuffix(path.Base(name), ".html")
 		if page == "layout" || page == "parts" {
@@ -90,20 +110,14 @@ func newFrom(fsys fs.FS, b Branding) (*Templates, error) {
 		}
 		set, err := layout.Clone()
 		if err == nil {
-			set, err = set.ParseFS(fsys, name)
+			set, err = set.ParseFS(files, name)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("parse page %s: %w", page, err)
+			return nil, fmt.Errorf("%s: %w", page, err)
 		}
-		t.pages[page] = set
+		pages[page] = set
 	}
-	if t.mailHTML, err = template.ParseFS(fsys, "mails/login.html"); err != nil {
-		return nil, fmt.Errorf("parse mail: %w", err)
-	}
-	if t.mailText, err = texttemplate.ParseFS(fsys, "mails/login.txt"); err != nil {
-		return nil, fmt.Errorf("parse mail: %w", err)
-	}
-	return t, nil
+	return pages, nil
 }
 
 // Render answers r with a page and its status. A page that cannot be rendered
@@ -112,41 +126,44 @@ func (t *Templates) Render(w http.ResponseWriter, r *http.Request, status int, p
 	var body bytes.Buffer
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if err := t.execute(&body, r, p); err != nil {
+	words := t.languages.get(t.Locale(r))
+	if err := t.execute(&body, r, words, p); err != nil {
 		slog.ErrorContext(r.Context(), "render page", "page", p.page(), "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
 	protect(h, p)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Add("Vary", "Accept-Language")
+	h.Set("Content-Language", words.Lang)
+	h.Add("Vary", "Accept-Language, Cookie")
+	t.remember(w, r)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = body.WriteTo(w) // the visitor has gone: nobody is left to tell
 	}
 }
 
-func (t *Templates) execute(body *bytes.Buffer, r *http.Request, p Page) error {
+func (t *Templates) execute(body *bytes.Buffer, r *http.Request, words words, p Page) error {
 	set := t.pages[p.page()]
 	if set == nil {
 		return fmt.Errorf("no page named %q", p.page())
 	}
 	return set.ExecuteTemplate(body, "layout.html", view{
-		words:  t.languages.get(t.Locale(r)),
-		t:      t,
-		Page:   p,
-		Name:   p.page(),
-		host:   t.host(r),
-		Typing: r.URL.Query().Has("code"),
+		words:   words,
+		t:       t,
+		request: r,
+		Page:    p,
+		Name:    p.page(),
+		Typing:  r.URL.Query().Has("code"),
 	})
 }
 
-// host is the name people should find in their address bar.
-func (t *Templates) host(r *http.Request) string {
-	if u, err := url.Parse(t.brand.Issuer); err == nil && u.Host != "" {
+// Host is the name people should find in their address bar.
+func (v view) Host() string {
+	if u, err := url.Parse(v.t.brand.Issuer); err == nil && u.Host != "" {
 		return u.Host
 	}
-	return r.Host
+	return v.request.Host
 }
 
 func hasScheme(address string, schemes ...string) bool {

@@ -85,7 +85,7 @@ func (n *node) get(attr string) string {
 func (n *node) text() string {
 	var b strings.Builder
 	for d := range n.Descendants() {
-		if d.Type == html.TextNode && d.Parent.Data != "title" {
+		if d.Type == html.TextNode && d.Parent.Data != "title" && d.Parent.Data != "style" {
 			b.WriteString(d.Data)
 		}
 	}

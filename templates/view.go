@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"html/template"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -14,16 +15,15 @@ import (
 // what came from outside.
 type view struct {
 	words
-	t      *Templates
-	host   string
-	Page   Page
-	Name   string
-	Typing bool // someone without JavaScript types a code: the page must not reload
+	t       *Templates
+	request *http.Request
+	Page    Page
+	Name    string
+	Typing  bool // someone without JavaScript types a code: the page must not reload
 }
 
 func (v view) Brand() string   { return v.t.brand.Name }
 func (v view) Support() string { return v.t.brand.SupportURL }
-func (v view) Host() string    { return v.host }
 
 // Asset is the address of a static file, "" when there is none of that name.
 func (v view) Asset(name string) string {
@@ -109,7 +109,7 @@ func (v view) Fields(values url.Values) []Field {
 // by its purpose, "resend" or "expires".
 func (v view) Clock(d time.Duration, purpose string) template.HTML {
 	s := ceil(d, time.Second)
-	return template.HTML(fmt.Sprintf(`<span role="timer" data-countdown="%s" data-seconds="%d">%d:%02d</span>`,
+	return template.HTML(fmt.Sprintf(`<span role="timer" dir="ltr" data-countdown="%s" data-seconds="%d">%d:%02d</span>`,
 		template.HTMLEscapeString(purpose), s, s/60, s%60))
 }
 

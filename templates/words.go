@@ -1,58 +1,93 @@
 package templates
 
 import (
-	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
-	"net/http"
-	"path"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 )
 
-// languages is the message catalogue: English first, then every other file.
+// languages are the words of every language, those of the instance first.
 type languages struct {
 	matcher language.Matcher
+	tags    []language.Tag
 	words   []words
 }
 
 // words says things in one language.
 type words struct {
+	tag  language.Tag
 	Lang string // BCP 47
 	Dir  string // "ltr" or "rtl"
 	say  *i18n.Localizer
 }
 
-func readLanguages(fsys fs.FS) (*languages, error) {
-	bundle := i18n.NewBundle(language.English)
-	bundle.RegisterUnmarshalFunc("yaml", yaml.Unmarshal)
-	names, err := fs.Glob(fsys, "messages/*.yaml")
+// everyWord is read once, however many instances there are in a process.
+var everyWord = sync.OnceValues(func() ([]words, error) { return readWords(files) })
+
+// readWords reads and checks every catalogue, English first.
+func readWords(fsys fs.FS) ([]words, error) {
+	catalogues, err := readCatalogues(fsys)
 	if err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
-	tags := []language.Tag{language.English}
-	for _, name := range names {
-		if _, err := bundle.LoadMessageFileFS(fsys, name); err != nil {
-			return nil, fmt.Errorf("read messages: %s: %w", path.Base(name), err)
+	bundle := i18n.NewBundle(language.English)
+	var all []words
+	for _, c := range catalogues {
+		if err := c.check(catalogues[0]); err != nil {
+			return nil, fmt.Errorf("read messages: %w", err)
 		}
-		tag, err := language.Parse(strings.TrimSuffix(path.Base(name), ".yaml"))
-		if err != nil {
-			return nil, fmt.Errorf("read messages: %s: %w", path.Base(name), err)
+		for _, m := range c.messages {
+			if err := bundle.AddMessages(c.tag, m); err != nil {
+				return nil, fmt.Errorf("read messages: %s: %s: %w", c.file, m.ID, err)
+			}
 		}
-		if tag != language.English {
-			tags = append(tags, tag)
+		all = append(all, words{c.tag, c.tag.String(), direction(c.tag), i18n.NewLocalizer(bundle, c.tag.String())})
+	}
+	for i, c := range catalogues {
+		if err := all[i].count(c); err != nil {
+			return nil, fmt.Errorf("read messages: %s: %w", c.file, err)
 		}
 	}
-	l := &languages{matcher: language.NewMatcher(tags)}
-	for _, tag := range tags {
-		l.words = append(l.words, words{tag.String(), direction(tag), i18n.NewLocalizer(bundle, tag.String())})
+	return all, nil
+}
+
+// newLanguages puts the language of the instance first: who wants none of the
+// others reads that one.
+func newLanguages(all []words, first string) (*languages, error) {
+	i := slices.IndexFunc(all, func(w words) bool { return w.Lang == first })
+	if i < 0 {
+		return nil, fmt.Errorf("branding: language %q: want one of %s", first, strings.Join(Languages(), ", "))
 	}
+	l := &languages{words: slices.Clone(all)}
+	l.words[0], l.words[i] = l.words[i], l.words[0]
+	for _, w := range l.words {
+		l.tags = append(l.tags, w.tag)
+	}
+	l.matcher = language.NewMatcher(l.tags)
 	return l, nil
+}
+
+// count says everything that has a plural with a number of every kind there is
+// in any language (CLDR's cardinal rules of whole numbers).
+func (w words) count(c catalogue) error {
+	for key, m := range c.messages {
+		if !strings.Contains(m.Other, "{{.Count}}") {
+			continue
+		}
+		for _, n := range []int{0, 1, 2, 3, 5, 11, 20, 21, 100, 1_000_000} {
+			if _, err := w.T(key, "Count", n); err != nil {
+				return fmt.Errorf("%s: no form for %d: %w", key, n, err)
+			}
+		}
+	}
+	return nil
 }
 
 func direction(tag language.Tag) string {
@@ -64,29 +99,28 @@ func direction(tag language.Tag) string {
 	return "ltr"
 }
 
-// get finds the words of a language that [Templates.Locale] named; English
-// for any other.
-func (l *languages) get(locale string) words {
+// Gap stands between two sentences.
+func (w words) Gap() string {
+	switch base, _ := w.tag.Base(); base.String() {
+	case "ja", "zh":
+		return ""
+	}
+	return " "
+}
+
+func (l *languages) has(lang string) bool {
+	return slices.ContainsFunc(l.words, func(w words) bool { return w.Lang == lang })
+}
+
+// get finds the words of a language that [Templates.Locale] named; those of
+// the instance for any other.
+func (l *languages) get(lang string) words {
 	for _, w := range l.words {
-		if w.Lang == locale {
+		if w.Lang == lang {
 			return w
 		}
 	}
 	return l.words[0]
-}
-
-// Locale picks the best language there is for a request: by ui_locales
-// (OIDC Core §3.1.2.1) if given, else by Accept-Language.
-func (t *Templates) Locale(r *http.Request, uiLocales ...string) string {
-	var want []language.Tag
-	for _, s := range append(uiLocales, r.Header.Get("Accept-Language")) {
-		tags, _, err := language.ParseAcceptLanguage(strings.Join(strings.Fields(s), ","))
-		if err == nil {
-			want = append(want, tags...)
-		}
-	}
-	_, i, _ := t.languages.matcher.Match(want...)
-	return t.languages.words[i].Lang
 }
 
 // message says key with values given as name, value, name, value. A value
@@ -96,23 +130,18 @@ func (w words) message(key string, pairs []any) (string, error) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		values[fmt.Sprint(pairs[i])] = pairs[i+1]
 	}
-	said, err := w.say.Localize(&i18n.LocalizeConfig{
+	return w.say.Localize(&i18n.LocalizeConfig{
 		MessageID:    key,
 		TemplateData: values,
 		PluralCount:  values["Count"],
 	})
-	var missing *i18n.MessageNotFoundErr
-	if errors.As(err, &missing) && said != "" { // said in English instead
-		err = nil
-	}
-	return said, err
 }
 
 // T says key in plain text.
 func (w words) T(key string, pairs ...any) (string, error) { return w.message(key, pairs) }
 
 // H says key in HTML. Values stand out, and are isolated from the direction of
-// the sentence.
+// the sentence; an address or a host runs from left to right in every language.
 func (w words) H(key string, pairs ...any) (template.HTML, error) {
 	// The sentence is said with a mark for each value, escaped, and then
 	// filled: no value can be taken for markup, and no markup for a value.
@@ -123,7 +152,7 @@ func (w words) H(key string, pairs ...any) (template.HTML, error) {
 		var html string
 		switch v := marked[i].(type) {
 		case string:
-			html = "<bdi>" + template.HTMLEscapeString(v) + "</bdi>"
+			html = "<bdi" + leftToRight(marked[i-1]) + ">" + template.HTMLEscapeString(v) + "</bdi>"
 		case template.HTML:
 			html = string(v)
 		default:
@@ -138,6 +167,31 @@ func (w words) H(key string, pairs ...any) (template.HTML, error) {
 		return "", err
 	}
 	return template.HTML(strings.NewReplacer(fill...).Replace(template.HTMLEscapeString(said))), nil
+}
+
+func leftToRight(name any) string {
+	switch name {
+	case "Email", "Other", "Host":
+		return ` dir="ltr"`
+	}
+	return ""
+}
+
+// Agent says which browser asked, "Firefox on Linux", in the words of the
+// language.
+func (w words) Agent(agent string) (string, error) {
+	browser, system, found := strings.Cut(SafeName(agent), " on ")
+	var err error
+	switch browser {
+	case "A browser":
+		browser, err = w.T("agent.browser")
+	case "A web view":
+		browser, err = w.T("agent.webView")
+	}
+	if err != nil || !found {
+		return browser, err
+	}
+	return w.T("agent.on", "Browser", browser, "System", system)
 }
 
 // Span says how long d is in the largest unit that is fair to it: key.seconds,

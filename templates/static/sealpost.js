@@ -130,9 +130,15 @@
   }
   tick();
 
-  // A pasted code keeps its digits only.
-  document.querySelector("input[name=code]")?.addEventListener("input", (event) => {
-    const digits = event.target.value.replace(/\D/g, "").slice(0, 6);
-    if (digits !== event.target.value) event.target.value = digits;
-  });
+  // A pasted code keeps its digits only, and those of an Arabic, Persian or
+  // Japanese keyboard become the ones that the code is shown in.
+  const code = document.querySelector("input[name=code]");
+  const ascii = (text) => text.normalize("NFKC").replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (d) => d.charCodeAt(0) & 15);
+  for (const kind of ["input", "change"]) {
+    code?.addEventListener(kind, (event) => {
+      if (event.isComposing) return; // half a character
+      const digits = ascii(code.value).replace(/\D/g, "").slice(0, 6);
+      if (digits !== code.value) code.value = digits;
+    });
+  }
 })();
