@@ -166,16 +166,16 @@ func TestRoundTrips(t *testing.T) {
 			if mode != "" {
 				url += "&default_query_exec_mode=" + mode
 			}
-			url, w := listen(t, url)
+			url, w := postgrestest.Tap(t, url)
 			db := open(t, url)
 			if err := db.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			everyCall(t.Context(), db, 1, must(t))
 			everyCall(t.Context(), db, 2, func(name string, call func() error) {
-				before := w.roundTrips.Load()
+				before := w.RoundTrips.Load()
 				must(t)(name, call)
-				if n := w.roundTrips.Load() - before; n != 1 {
+				if n := w.RoundTrips.Load() - before; n != 1 {
 					t.Errorf("%s: %d round trips", name, n)
 				}
 			})

@@ -76,13 +76,13 @@ func TestPrepared(t *testing.T) {
 		{"behind PgBouncer", postgrestest.PgBouncer(t, database), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			url, w := listen(t, c.url)
+			url, w := postgrestest.Tap(t, c.url)
 			db := open(t, url)
 			if err := db.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			everyCall(t.Context(), db, int64(i+1), must(t))
-			if got := w.prepared.Load() > 0; got != c.want {
+			if got := w.Prepared.Load() > 0; got != c.want {
 				t.Errorf("statements were prepared: %v, want %v", got, c.want)
 			}
 		})

@@ -13,7 +13,7 @@ const serializable = "&options=-c%20default_transaction_isolation%3Dserializable
 // A transaction that cannot be put in order with another's is tried again.
 func TestSerializationFailure(t *testing.T) {
 	database := postgrestest.New(t)
-	url, w := listen(t, database+serializable)
+	url, w := postgrestest.Tap(t, database+serializable)
 	db := open(t, url)
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestSerializationFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.gaveUp.Load() == 0 {
+	if w.GaveUp.Load() == 0 {
 		t.Error("the server gave nothing up: this proves nothing")
 	}
 	got, err := db.Consent(t.Context(), c.UserID, c.ClientID)
@@ -45,7 +45,7 @@ func TestTransient(t *testing.T) {
 	for _, code := range []string{"40001", "40P01"} {
 		t.Run(code, func(t *testing.T) {
 			database := postgrestest.New(t)
-			url, w := listen(t, database+"&pool_max_conns=1")
+			url, w := postgrestest.Tap(t, database+"&pool_max_conns=1")
 			db := open(t, url)
 			if err := db.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
@@ -59,12 +59,12 @@ func TestTransient(t *testing.T) {
 				run(t, admin, `CREATE TRIGGER fail BEFORE INSERT ON `+table+` FOR EACH ROW EXECUTE FUNCTION fail('4')`)
 			}
 			a := start(t, db, 1)
-			if n := w.gaveUp.Load(); n != 3 {
+			if n := w.GaveUp.Load(); n != 3 {
 				t.Errorf("StartAttempt was given up %d times, want 3", n)
 			}
 			run(t, admin, `ALTER SEQUENCE failures RESTART`)
 			redeem(t, db, complete(t, db, a))
-			if n := w.gaveUp.Load(); n != 6 {
+			if n := w.GaveUp.Load(); n != 6 {
 				t.Errorf("StartAttempt and RedeemCode were given up %d times, want 6", n)
 			}
 
@@ -74,7 +74,7 @@ func TestTransient(t *testing.T) {
 			if err := db.StartAttempt(t.Context(), b, m, limits, t0); err == nil {
 				t.Error("it succeeded")
 			}
-			if n := w.gaveUp.Load(); n < 16 || n > 106 {
+			if n := w.GaveUp.Load(); n < 16 || n > 106 {
 				t.Errorf("given up %d times in all", n)
 			}
 			run(t, admin, `DROP TRIGGER fail ON attempts`)

@@ -1,4 +1,6 @@
-package postgres_test
+//go:build unix
+
+package postgrestest
 
 import (
 	"bytes"
@@ -6,20 +8,22 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
 
-// wire is a proxy before the server that reads along.
-type wire struct {
-	roundTrips atomic.Int64 // times the client had the server answer
-	prepared   atomic.Int64 // statements that were given a name
-	gaveUp     atomic.Int64 // errors 40001 and 40P01
+// Wire is a proxy before the server that reads along.
+type Wire struct {
+	RoundTrips atomic.Int64 // times the client had the server answer
+	Writes     atomic.Int64 // those among them in which a statement may write: no fewer than commits of changes
+	Prepared   atomic.Int64 // statements that were given a name
+	GaveUp     atomic.Int64 // errors 40001 and 40P01
 }
 
-// listen gives the URL of a database through a wire.
-func listen(t *testing.T, database string) (string, *wire) {
+// Tap gives the URL of a database through a Wire.
+func Tap(t testing.TB, database string) (string, *Wire) {
 	t.Helper()
 	u, err := url.Parse(database)
 	if err != nil {
@@ -29,7 +33,7 @@ func listen(t *testing.T, database string) (string, *wire) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{}
+	w := &Wire{}
 	var open sync.WaitGroup
 	server := u.Host
 	open.Go(func() {
@@ -51,7 +55,7 @@ func listen(t *testing.T, database string) (string, *wire) {
 	return u.String(), w
 }
 
-func (w *wire) serve(t *testing.T, client net.Conn, address string) {
+func (w *Wire) serve(t testing.TB, client net.Conn, address string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", address)
 	if err != nil {
@@ -64,7 +68,8 @@ func (w *wire) serve(t *testing.T, client net.Conn, address string) {
 		defer server.Close()
 		// The first message of a client has no type.
 		if err := copyMessage(server, client, nil); err == nil {
-			copyMessages(server, client, w.fromClient)
+			sent := &sent{Wire: w, writing: map[string]bool{}}
+			copyMessages(server, client, sent.see)
 		}
 	})
 	both.Go(func() {
@@ -74,20 +79,57 @@ func (w *wire) serve(t *testing.T, client net.Conn, address string) {
 	both.Wait()
 }
 
-func (w *wire) fromClient(kind byte, body []byte) {
-	// Sync and Query. The pool pings connections that were idle for a second;
-	// that is not part of a step.
-	if kind == 'S' || kind == 'Q' && !bytes.HasPrefix(body, []byte("-- ping")) {
-		w.roundTrips.Add(1)
-	}
-	if kind == 'P' && body[0] != 0 {
-		w.prepared.Add(1)
+// sent is what one client has sent.
+type sent struct {
+	*Wire
+	writing map[string]bool // whether a statement may write, by its name
+	writes  bool            // something since the last round trip may
+}
+
+var (
+	writes = regexp.MustCompile(`(?i)\b(INSERT|UPDATE|DELETE)\b`)
+	ping   = []byte("-- ping") // the pool's, on a connection that was idle for a second: no part of a step
+)
+
+// see takes a message: Parse, Bind, Sync and Query count.
+func (s *sent) see(kind byte, body []byte) {
+	switch first, rest := word(body); kind {
+	case 'P':
+		text, _ := word(rest)
+		s.writing[string(first)] = writes.Match(text)
+		if len(first) > 0 {
+			s.Prepared.Add(1)
+		}
+	case 'B': // to a portal, of a statement
+		name, _ := word(rest)
+		s.writes = s.writes || s.writing[string(name)]
+	case 'Q':
+		s.writes = s.writes || writes.Match(first)
+		if !bytes.HasPrefix(first, ping) {
+			s.roundTrip()
+		}
+	case 'S':
+		s.roundTrip()
 	}
 }
 
-func (w *wire) fromServer(kind byte, body []byte) {
+func (s *sent) roundTrip() {
+	if s.writes {
+		s.Writes.Add(1)
+	}
+	s.writes = false
+	s.RoundTrips.Add(1)
+}
+
+// word cuts off what ends with a zero.
+func word(body []byte) (first, rest []byte) {
+	first, rest, _ = bytes.Cut(body, []byte{0})
+	return first, rest
+}
+
+func (w *Wire) fromServer(kind byte, body []byte) {
 	if kind == 'E' && (bytes.Contains(body, []byte("C40001\x00")) || bytes.Contains(body, []byte("C40P01\x00"))) {
-		w.gaveUp.Add(1)
+		w.GaveUp.Add(1)
 	}
 }
 
