@@ -36,6 +36,13 @@ type api struct {
 	conns int
 }
 
+// connections is how many were opened.
+func (a *api) connections() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.conns
+}
+
 func newAPI(t testing.TB) *api {
 	t.Helper()
 	ca := newAuthority(t, "127.0.0.1")
@@ -142,15 +149,15 @@ func TestCloudflareTakesTheBytesAsTheyAre(t *testing.T) {
 		}
 	}
 	got := a.taken()
-	if len(got) != 60 || a.conns != 1 {
-		t.Errorf("%d mails over %d connections", len(got), a.conns)
+	if len(got) != 60 || a.connections() != 1 {
+		t.Errorf("%d mails over %d connections", len(got), a.connections())
 	}
 	if last := got[59]; last.from != m.from || last.to != m.to || !bytes.Equal(last.raw, m.raw) {
 		t.Errorf("%s %s\n%s", last.from, last.to, last.raw)
 	}
 	l.close()
-	if f := l.deliver(t.Context(), m); f != nil || a.conns != 2 {
-		t.Errorf("%v over %d connections", f, a.conns)
+	if f := l.deliver(t.Context(), m); f != nil || a.connections() != 2 {
+		t.Errorf("%v over %d connections", f, a.connections())
 	}
 	l.close()
 }
