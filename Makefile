@@ -37,9 +37,9 @@ generate: ## docs/settings.md, from the comments in config.go
 bin/oauth2-proxy: test/oauth2proxy/go.mod test/oauth2proxy/go.sum
 	cd test/oauth2proxy && CGO_ENABLED=0 go build -o ../../bin/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
 
-screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail for some
+screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail LANGS=de,ar for some
 	./test/setup.sh
-	go test -tags screenshots -run TestScreenshots -count 1 ./templates
+	go test -tags screenshots -run TestScreenshots -count 1 -timeout 60m ./templates
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME

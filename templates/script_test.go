@@ -121,6 +121,7 @@ func TestScript(t *testing.T) {
 	status.Store(&done)
 	until("document.body.dataset.page === 'signed-in' && document.body.innerText.includes('wait=w')")
 
+	status.Store(&waiting)
 	show(Sent{Wait: "over", ExpiresIn: time.Second})
 	until("document.body.innerText.includes('wait=over')")
 
