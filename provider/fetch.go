@@ -344,7 +344,15 @@ func (f *fetcher) keep(key string, d fetched) {
 func isAway(err error) bool {
 	var fetching *fetchError
 	var bad badDocument
-	return errors.As(err, &fetching) && !errors.As(err, &bad) && !errors.Is(err, errRedirect)
+	if !errors.As(err, &fetching) || errors.As(err, &bad) {
+		return false
+	}
+	for _, final := range []error{errFetchURI, errFetchHost, errFetchNetwork, errRedirect} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }
 
 // badDocument is an answer that is no document, whenever it is asked for.
