@@ -55,6 +55,61 @@ func testCode(t *testing.T, folder string) string {
 	return all.String()
 }
 
+// TestModules holds each module of the section Certification to a test that names
+// it, or that has the words beside the test, and the modules of a test to the
+// section.
+func TestModules(t *testing.T) {
+	text, err := os.ReadFile("specs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("^\\| `([A-Za-z0-9_-]+)` \\| (passed|warning|review|skipped) \\| `([^`.]+)\\.([A-Za-z0-9_]+)`(?:: \"([^\"|]+)\")? \\|$")
+	listed := map[string]bool{}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		m := row.FindStringSubmatch(line)
+		if m == nil || listed[m[1]] {
+			t.Errorf("specs.md has a module twice, or a row that says something else: %s", line)
+			continue
+		}
+		listed[m[1]] = true
+		words := regexp.MustCompile(`(^|[^\w-])(fapi2-security-profile-final-)?` + m[1] + `($|[^\w-])`)
+		if m[5] != "" {
+			words = regexp.MustCompile(regexp.QuoteMeta(m[5]))
+		}
+		if !words.MatchString(fileOf(t, m[3], m[4])) {
+			t.Errorf("specs.md: the file of %s.%s does not name %s", m[3], m[4], m[1])
+		}
+	}
+	named := regexp.MustCompile(`"(oidcc-[\w-]+)"`).FindAllStringSubmatch(fileOf(t, "provider", "TestCertification"), -1)
+	if len(listed) < 130 || len(named) < 60 {
+		t.Errorf("specs.md lists %d modules, the test names %d", len(listed), len(named))
+	}
+	for _, m := range named {
+		if !listed[m[1]] {
+			t.Errorf("specs.md does not list %s", m[1])
+		}
+	}
+}
+
+// fileOf is the code of the file that has a test.
+func fileOf(t *testing.T, folder, test string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if code, err := os.ReadFile(name); err == nil && strings.Contains(string(code), "func "+test+"(") {
+			return string(code)
+		}
+	}
+	t.Errorf("%s has no test %s", folder, test)
+	return ""
+}
+
 // TestLinks follows the links between documents.
 func TestLinks(t *testing.T) {
 	pages, err := filepath.Glob("*.md")
