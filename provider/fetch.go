@@ -156,17 +156,17 @@ func (f *fetcher) way(cfg FetchConfig, reachable func(netip.Addr) bool) *http.Tr
 	}
 }
 
-// fetchTLS is TLS 1.2 with AEAD and forward secrecy, or better (RFC 9325 §4.2).
+// CipherSuites are those of TLS 1.2 with AEAD and forward secrecy (RFC 9325
+// §4.2), for what we fetch and for who asks us.
+var CipherSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// fetchTLS is TLS 1.2 with CipherSuites, or better.
 func fetchTLS(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{
-		RootCAs:    roots,
-		MinVersion: tls.VersionTLS12,
-		CipherSuites: []uint16{
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		},
-	}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, CipherSuites: CipherSuites}
 }
 
 // Networks of the IANA special-purpose registries (RFC 6890) that are not the

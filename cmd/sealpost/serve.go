@@ -175,7 +175,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		if _, err := pair.get(nil); err != nil {
 			return nil, usageError{err}
 		}
-		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: aeadSuites, GetCertificate: pair.get}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: provider.CipherSuites, GetCertificate: pair.get}
 	}
 	if s.AdminListen != "off" {
 		admin, err := listen("admin_listen", s.AdminListen)
@@ -185,13 +185,6 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		in.serveOn(admin, in.adminRouter())
 	}
 	return in, nil
-}
-
-// aeadSuites are those of TLS 1.2 with forward secrecy and AEAD (RFC 9325 §4.2).
-var aeadSuites = []uint16{
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
 // requests joins login to the provider: what login wants to know of the

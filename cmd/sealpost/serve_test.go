@@ -370,6 +370,16 @@ func TestTheTLSListener(t *testing.T) {
 		t.Error("TLS 1.1 is spoken")
 		old.Close()
 	}
+	// RFC 9325 §4.2: TLS 1.2 with AEAD alone.
+	for suite, want := range map[uint16]bool{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: true, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: false} {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}})
+		if (err == nil) != want {
+			t.Errorf("TLS 1.2 with %s: %v", tls.CipherSuiteName(suite), err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
 	// Plain HTTP is told so, and gets no page.
 	if res, err := client.Get("http://login.example.com/login"); err != nil || res.StatusCode != 400 {
 		t.Errorf("plain HTTP: %v, %v", res, err)
