@@ -93,8 +93,13 @@ type Attempt struct {
 	Locale     string // language of pages and mail
 	Agent      string // "Firefox on Linux": the browser that asked
 	Network    string // about where from
+	Purpose    Purpose
+	UserID     string // whose address it is to become; empty unless PurposeAddress
+	Known      bool   // asked for where the address was proven before: muting does not apply
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
+
+	UndeliveredAt time.Time // the mail server refused its mail for good
 
 	UsedAt       time.Time // completed
 	SupersededAt time.Time // a newer link of the same Txn was asked for
@@ -104,6 +109,16 @@ type Attempt struct {
 	Tries        int       // codes typed so far
 	SessionID    string    // what completing it gave
 }
+
+// Purpose is what completing an attempt does.
+type Purpose string
+
+// Purposes of an attempt.
+const (
+	PurposeLogin   Purpose = ""        // signs in
+	PurposeAccount Purpose = "account" // signs in, and goes on to the account page
+	PurposeAddress Purpose = "address" // gives a user who is signed in another address
+)
 
 // MaxTries is how many codes may be typed for one attempt; the last wrong one
 // burns the attempt, its link included.
@@ -163,6 +178,37 @@ type Completion struct {
 	Signup bool
 }
 
+// AddressChange asks for an attempt of PurposeAddress to be used, once, and for
+// its address to become that of its user.
+type AddressChange struct {
+	AttemptID string
+	ByCode    bool   // as in Completion
+	SessionID string // of the user, live
+	// ProvenSince is the earliest AuthTime of the session that will do: the
+	// address there is was proven in it, too.
+	ProvenSince time.Time
+}
+
+// App is a client that a user has to do with: it was allowed something, or
+// holds a grant.
+type App struct {
+	ClientID  string
+	Scopes    []string  // of the consent and of the live grants, sorted
+	ConsentAt time.Time // zero: it was never asked for
+	GrantedAt time.Time // of the newest live grant; zero: there is none
+	Offline   bool      // it holds a grant that outlives the session
+}
+
+// Bounce is an address that a mail server refused for good, and has not taken
+// a mail for since.
+type Bounce struct {
+	Key    string
+	Email  string
+	Detail string // reply code and stage
+	Count  int
+	At     time.Time // the last time
+}
+
 // Mail is one queued message. It holds no address and no token: both come from
 // the attempt when the message is rendered, with the secret the database does
 // not have.
@@ -181,6 +227,7 @@ type QueuedMail struct {
 	Mail    Mail
 	Attempt Attempt
 	User    User
+	Muted   bool // the address is muted, and the attempt is not of a Known browser
 }
 
 // MailState is how a message ended, or that it did not.
@@ -202,6 +249,9 @@ type MailOutcome struct {
 	State  MailState
 	NextAt time.Time
 	Detail string // reply code and stage, never an address
+	// Bounced says of MailFailed that it was the recipient that was refused: the
+	// address is remembered as a Bounce until a mail to it is sent.
+	Bounced bool
 }
 
 // Grant is what redeeming one authorization code gave. It is keyed by the
@@ -324,6 +374,33 @@ type Consent struct {
 	ClientID string
 	Scopes   []string
 	At       time.Time
+}
+
+// Event is a line of the audit log. The engines write it in the transaction of
+// what it tells of.
+type Event struct {
+	Seq       int64 // grows with each event; gaps are possible
+	At        time.Time
+	Name      EventName
+	Actor     string // who did it, when it was neither the person nor the server by itself: "operator", "client"
+	UserID    string // whom it is about; empty: nobody who is known
+	ClientID  string
+	SessionID string
+	Agent     string // "Firefox on Linux", for people
+	Network   string // address prefix, for people
+	Detail    string // more about it, by name; never an address or a secret
+}
+
+// EventName says what happened. The names are a contract with who reads the log.
+type EventName string
+
+// EventFilter picks events; zero fields pick all.
+type EventFilter struct {
+	UserID, ClientID string
+	Name             EventName
+	Since, Until     time.Time // Since <= At < Until
+	Before           int64     // Seq below this one
+	Limit            int       // at most; 0: 100
 }
 
 // SigningKey is one private key, sealed. Algorithm and Generation are unique
