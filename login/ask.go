@@ -43,6 +43,7 @@ func (l *Login) showForm(w http.ResponseWriter, r *http.Request, query url.Value
 	if err != nil {
 		return err
 	}
+	speak(r, waiting.UILocales)
 	page := templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create}
 	if hint, err := ParseAddress(waiting.LoginHint); err == nil {
 		page.Email = hint.Delivery
@@ -99,6 +100,7 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 		if waiting, err = l.waiting(r.Context(), handle, bound); err != nil {
 			return err
 		}
+		speak(r, waiting.UILocales)
 	}
 	addr, err := ParseAddress(form.Get("email"))
 	if err != nil {
@@ -107,7 +109,7 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	browser := l.anyBrowser(w, r)
 	a, err := l.ask(r, storage.Attempt{
 		Txn: keys.ID(), Browser: bound, Request: handle, ClientID: waiting.ClientID, ClientName: waiting.Client.Name,
-		Locale: l.cfg.Templates.Locale(r, waiting.UILocales), Agent: agent(r), Network: network(r),
+		Locale: l.cfg.Templates.Locale(r), Agent: agent(r), Network: network(r),
 	}, addr, l.cfg.Now())
 	if err != nil {
 		return err

@@ -99,6 +99,7 @@ func (l *Login) openLink(r *http.Request, token string) (link, error) {
 		return link{}, fmt.Errorf("find attempt: %w", err)
 	}
 	l.log(r, slog.String("txn", a.Txn))
+	speak(r, a.Locale)
 	return link{token: token, attempt: a, browser: l.knownBrowser(r)}, nil
 }
 
@@ -289,6 +290,18 @@ func (l *Login) finish(w http.ResponseWriter, r *http.Request, a storage.Attempt
 	l.log(r, slog.String("event", "signed-in"), slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
 	if a.Request == "" {
 		return redirect(w, r, "/login", nil)
+	}
+	// A link may outlive the request it was asked for.
+	if _, err := l.waiting(r.Context(), a.Request, a.Browser); errors.Is(err, ErrNoRequest) {
+		start, err := l.cfg.Requests.Restart(r.Context(), a.ClientID)
+		if err != nil {
+			return fmt.Errorf("find client: %w", err)
+		}
+		if start != "" {
+			l.log(r, slog.String("outcome", "restarted"))
+			http.Redirect(w, r, start, http.StatusSeeOther)
+			return nil
+		}
 	}
 	l.cfg.Requests.Resume(w, r, a.Request, login)
 	return nil

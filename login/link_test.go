@@ -161,6 +161,28 @@ func TestLateSecondClickLeadsToWhereTheApplicationStarts(t *testing.T) {
 	}
 }
 
+// The link outlived the request: the person is signed in, and the application
+// that can start a login itself gets to know.
+func TestLinkOutlivesItsRequest(t *testing.T) {
+	const start = "https://app.example.com/start"
+	w := newWorld(t)
+	b := w.browser()
+	handle := b.handle("app")
+	_, token := b.ask(handle, "ada@example.com")
+	w.requests.expired = map[string]bool{handle: true}
+	w.requests.restart = map[string]string{"id-of-app": start}
+	p := b.act("confirm", "token", token)
+	if p.status != http.StatusSeeOther || p.header.Get("Location") != start {
+		t.Errorf("%s", p)
+	}
+	if login, err := b.session(); err != nil || login.User.Key != "ada@example.com" {
+		t.Errorf("signed in as %q, %v", login.User.Key, err)
+	}
+	if len(w.requests.resumed) > 0 {
+		t.Errorf("resumed %v", w.requests.resumed)
+	}
+}
+
 func TestSecondClickDoesNotUndoLogout(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()

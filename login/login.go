@@ -56,6 +56,9 @@ type Requests interface {
 	Resume(w http.ResponseWriter, r *http.Request, handle string, l storage.Login)
 	// Deny answers the relying party that the person gave up.
 	Deny(w http.ResponseWriter, r *http.Request, handle string)
+	// Restart is where the client of the id has its people sign in from the
+	// start, for when its request is gone; "" when it has no such place.
+	Restart(ctx context.Context, clientID string) (string, error)
 }
 
 // Waiting is what a page may tell of an authorization request.
@@ -215,6 +218,9 @@ func prefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") ||
 		r.Header.Get("Purpose") == "prefetch" || r.Header.Get("X-Moz") == "prefetch"
 }
+
+// speak has the pages that answer r speak one of the languages, the best first.
+func speak(r *http.Request, locales ...string) { *r = *templates.WithLocales(r, locales...) }
 
 func (l *Login) log(r *http.Request, attrs ...slog.Attr) { l.cfg.Log(r.Context(), attrs...) }
 

@@ -222,6 +222,7 @@ type requests struct {
 	sync.Mutex
 	expired map[string]bool
 	change  func(*Waiting)
+	restart map[string]string // by client id
 	resumed []string // "handle as address"
 	denied  []string
 }
@@ -246,6 +247,10 @@ func (q *requests) Resume(w http.ResponseWriter, _ *http.Request, handle string,
 	q.resumed = append(q.resumed, handle+" as "+l.User.Key)
 	w.WriteHeader(http.StatusOK)
 	io.WriteString(w, `<body data-page="resumed">`)
+}
+
+func (q *requests) Restart(_ context.Context, clientID string) (string, error) {
+	return q.restart[clientID], nil
 }
 
 func (q *requests) Deny(w http.ResponseWriter, _ *http.Request, handle string) {
@@ -603,4 +608,35 @@ func openStore(t *testing.T) *sqlite.DB {
 		t.Fatal(err)
 	}
 	return db
+}
+
+// ui_locales (OIDC Core §3.1.2.1) are the language of every page of a login and
+// of its mail, whatever the browser prefers.
+func TestPagesSpeakTheLanguageThatWasAskedFor(t *testing.T) {
+	w := newWorld(t)
+	w.requests.change = func(q *Waiting) { q.UILocales = "xx de-AT" }
+	b := w.browser()
+	b.header.Set("Accept-Language", "fr")
+	handle := b.handle("app")
+	waiting, token := b.ask(handle, "ada@example.com")
+	elsewhere := w.browser()
+	elsewhere.header.Set("Accept-Language", "ja")
+	for name, p := range map[string]page{
+		"the form":        b.get("/login?" + url.Values{"request": {handle}}.Encode()),
+		"a bad address":   b.act("email", "request", handle, "email", "nobody"),
+		"the waiting tab": b.get("/login?wait=" + waiting),
+		"the link":        b.get("/login?token=" + token),
+		"elsewhere":       elsewhere.get("/login?token=" + token),
+		"the code":        elsewhere.act("show-code", "token", token),
+	} {
+		if got := p.header.Get("Content-Language"); got != "de" {
+			t.Errorf("%s speaks %q: %s", name, got, p)
+		}
+	}
+	if got := w.store.newest().Locale; got != "de" {
+		t.Errorf("the mail speaks %q", got)
+	}
+	if got := b.get("/login?wait=" + waiting + "&lang=ar").header.Get("Content-Language"); got != "ar" {
+		t.Errorf("chosen from the menu, the page speaks %q", got)
+	}
 }

@@ -71,6 +71,7 @@ func (l *Login) openWait(r *http.Request, handle string) (tab, error) {
 		return tab{}, fmt.Errorf("find latest attempt: %w", err)
 	}
 	l.log(r, slog.String("txn", a.Txn))
+	speak(r, a.Locale)
 	return tab{handle: handle, attempt: a, browser: browser}, nil
 }
 

@@ -223,9 +223,9 @@ func (w *world) checkBrowserAnswer(a answer) {
 // or fragment, on any port when it is a native client's loopback.
 func (w *world) registered(address string) bool {
 	for _, c := range w.provider.clients.fixed {
-		for _, uri := range append(slices.Clone(c.RedirectURIs), c.PostLogoutRedirectURIs...) {
+		for _, uri := range slices.Concat(c.RedirectURIs, c.PostLogoutRedirectURIs, []string{c.InitiateLoginURI}) {
 			rest, ok := strings.CutPrefix(address, uri)
-			if ok && (rest == "" || rest[0] == '#' || rest[0] == '?' || rest[0] == '&' && strings.Contains(uri, "?")) {
+			if ok && uri != "" && (rest == "" || rest[0] == '#' || rest[0] == '?' || rest[0] == '&' && strings.Contains(uri, "?")) {
 				return true
 			}
 		}

@@ -84,8 +84,12 @@ func (p *Provider) read(r *http.Request, sent url.Values) (q request, t target, 
 		return q, t, refused
 	}
 	q.Pushed = pushedAs
+	speak(r, q.UILocales)
 	return q, t, nil
 }
+
+// speak has the pages that answer r speak one of the languages, the best first.
+func speak(r *http.Request, locales ...string) { *r = *templates.WithLocales(r, locales...) }
 
 // check checks all of a request whose client and redirect URI are proven.
 func (p *Provider) check(form url.Values, t target, now time.Time) (request, *Error) {
@@ -205,6 +209,9 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	if q.Device != "" {
 		return p.proceedDevice(w, r, q, t.client, login)
 	}
+	if login != nil {
+		speak(r, q.UILocales, login.User.Locale)
+	}
 	none := q.prompts("none")
 	other := login != nil && q.Subject != "" && q.Subject != p.subject(t.client, login.User) // than the request names
 	if login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter ||
@@ -247,6 +254,11 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 		}
 		return p.askConsent(w, r, q, t, *login)
 	}
+	if start := p.restart(t.client); start != "" && q.late(p.cfg.Now()) {
+		p.cfg.Log(r.Context(), slog.String("outcome", "restarted"))
+		redirect(w, start)
+		return nil
+	}
 	if err := p.answerPushed(r, q); err != nil {
 		return p.unavailable(w, r, q, t, err)
 	}
@@ -264,6 +276,35 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	}
 	p.answer(w, r, t, params)
 	return nil
+}
+
+// lateAfter is how long applications remember what they asked for: oauth2-proxy
+// and its like keep a cookie of 15 minutes.
+const lateAfter = 15 * time.Minute
+
+// late says whether an answer would come too late for the application, and the
+// same request, asked again, would be answered at once.
+func (q *request) late(now time.Time) bool {
+	return len(q.Prompt) == 0 && now.Sub(time.UnixMicro(q.IssuedAt)) >= lateAfter
+}
+
+// restart is where the application has its people sign in from the start (OIDC
+// Core §4); "" when it has no such place.
+func (p *Provider) restart(c storage.Client) string {
+	if c.InitiateLoginURI == "" {
+		return ""
+	}
+	return withParams(c.InitiateLoginURI, url.Values{"iss": {p.cfg.Issuer}})
+}
+
+// Restart is where the client of the id has its people sign in from the start,
+// for when its request is gone; "" when it has no such place.
+func (p *Provider) Restart(ctx context.Context, clientID string) (string, error) {
+	client, err := p.clients.get(ctx, clientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	return p.restart(client), err
 }
 
 var errConsent = &Error{Code: consentRequired, Description: "the person has to allow this"}
@@ -306,6 +347,7 @@ func (p *Provider) reopen(r *http.Request, handle string) (request, target, erro
 		return request{}, target{}, err
 	}
 	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
+	speak(r, q.UILocales)
 	return q, target{client: client, uri: q.RedirectURI, mode: q.Mode, state: string(q.State)}, nil
 }
 
@@ -377,7 +419,7 @@ func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting
 		Client: display(client), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
 		Create:        q.prompts("create"),
 		SelectAccount: q.prompts("select_account") && !q.prompts("login") && !q.Chosen,
-		Home:          home(client, q.RedirectURI, p.cfg.Issuer),
+		Home:          p.home(client, q.RedirectURI),
 	}
 	if q.Device != "" { // it is answered here
 		waiting.Home = ""
@@ -391,9 +433,9 @@ func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting
 // home is where the application signs people in by itself (OIDC Core §4), else
 // where it says it is, else where it is redirected to. A native application,
 // which is no place, has none.
-func home(c storage.Client, redirectURI, issuer string) string {
-	if c.InitiateLoginURI != "" {
-		return withParams(c.InitiateLoginURI, url.Values{"iss": {issuer}})
+func (p *Provider) home(c storage.Client, redirectURI string) string {
+	if start := p.restart(c); start != "" {
+		return start
 	}
 	if c.ClientURI != "" {
 		return c.ClientURI

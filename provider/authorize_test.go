@@ -747,7 +747,7 @@ func TestWaiting(t *testing.T) {
 
 func TestHome(t *testing.T) {
 	t.Parallel()
-	const issuer = "https://login.example.com"
+	p := &Provider{cfg: Config{Issuer: "https://login.example.com"}}
 	for _, tt := range []struct {
 		name   string
 		client storage.Client
@@ -761,8 +761,55 @@ func TestHome(t *testing.T) {
 		{"a native application is no place", storage.Client{ApplicationType: "native"}, "http://127.0.0.1:5000/cb", ""},
 		{"nor is a scheme of its own", storage.Client{}, "com.example.app:/cb", ""},
 	} {
-		if got := home(tt.client, tt.uri, issuer); got != tt.want {
+		if got := p.home(tt.client, tt.uri); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A link that is opened late finds an application that has forgotten its
+// question. Where it starts logins itself, it is asked to ask again, and gets
+// its answer without another mail.
+func TestLateAnswerStartsAnew(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, client string
+		after        time.Duration
+		prompt       string
+		restarted    bool
+	}{
+		{"in time", "starts", lateAfter - time.Microsecond, "", false},
+		{"late", "starts", lateAfter, "", true},
+		{"late, and the application cannot start", "web", lateAfter, "", false},
+		{"late, and asked again it would take another mail", "starts", lateAfter, "login", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			b := w.browser()
+			handle := b.handle(tt.client, "prompt", tt.prompt)
+			w.clock.pass(tt.after)
+			b.signIn("ada@example.com")
+			a := b.resume(handle)
+			if !tt.restarted {
+				w.granted(w.redeem(tt.client, a.code()))
+				return
+			}
+			if want := startOfStarts; a.header.Get("Location") != want {
+				t.Fatalf("%s, want %s", a, want)
+			}
+			w.granted(w.redeem(tt.client, b.code(tt.client)))
+		})
+	}
+}
+
+const startOfStarts = "https://starts.example.com/start?from=mail&iss=https%3A%2F%2Flogin.example.com"
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for id, want := range map[string]string{"starts": startOfStarts, "web": "", "nobody": ""} {
+		if got, err := w.provider.Restart(t.Context(), id); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", id, got, err, want)
 		}
 	}
 }

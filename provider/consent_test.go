@@ -161,3 +161,18 @@ func TestConsentCannotBeForged(t *testing.T) {
 	})
 	w.run("good", func(t *testing.T) { b.submit(page, "consent-allow").code() })
 }
+
+func TestConsentSpeaksTheLanguageThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.signedIn("ada@example.com")
+	w.describe(b.login().User.ID, "Ada", "fr")
+	for _, tt := range []struct{ name, locales, want string }{
+		{"ui_locales (OIDC Core §3.1.2.1)", "de", "de"},
+		{"the person's own", "", "fr"},
+	} {
+		if got := b.authorize("ask", "ui_locales", tt.locales).header.Get("Content-Language"); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

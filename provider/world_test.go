@@ -83,6 +83,7 @@ func testClients() []storage.Client {
 		confidential("ps", func(c *storage.Client) { c.IDTokenSigningAlg = "PS256" }),
 		confidential("ed", func(c *storage.Client) { c.IDTokenSigningAlg, c.AccessTokenSigningAlg = "EdDSA", "RS256" }),
 		confidential("opaque", func(c *storage.Client) { c.AccessTokenFormat = "opaque" }),
+		confidential("starts", func(c *storage.Client) { c.InitiateLoginURI = "https://starts.example.com/start?from=mail" }),
 		confidential("signed", func(c *storage.Client) { c.UserinfoSigningAlg = "RS256" }),
 		confidential("pair", func(c *storage.Client) { c.SubjectType = "pairwise" }),
 		confidential("pairtoo", func(c *storage.Client) {
