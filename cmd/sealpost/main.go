@@ -62,6 +62,10 @@ type commands struct {
 	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable."`
 	Key     keyCommand     `cmd:"" help:"Signing keys: list, rotate."`
 	Mail    mailCommand    `cmd:"" help:"Try the mail server."`
+
+	Backup      backupCommand      `cmd:"" help:"Copy the SQLite database, beside a running server."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is well."`
+
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

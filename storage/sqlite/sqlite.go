@@ -43,6 +43,7 @@ const busyTimeout = 10 * time.Second
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
+	file   string
 	writer *pool // one connection
 	reader *pool
 }
@@ -63,7 +64,7 @@ func Open(ctx context.Context, source string) (*DB, error) {
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	db := &DB{}
+	db := &DB{file: path}
 	if db.writer, err = newPool(path, 1, "_txlock", "immediate", "_journal_mode", "WAL", "_synchronous", "FULL", "_foreign_keys", "1"); err != nil {
 		return nil, err
 	}

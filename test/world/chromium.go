@@ -34,8 +34,8 @@ var devAddress = regexp.MustCompile(`(?m)^(\S.*\S)\s+(http://\S+)$`)
 func (w *World) StartDev() Dev {
 	w.T.Helper()
 	environ := []string{"SEALPOST_LIMITS_PER_NETWORK=off"}
-	if w.engine != "sqlite" {
-		environ = append(environ, "SEALPOST_DATABASE="+w.database)
+	if w.Engine != "sqlite" {
+		environ = append(environ, "SEALPOST_DATABASE="+w.Database)
 	}
 	in := w.run(environ, "dev", "--listen", "localhost:0", "--app-listen", "localhost:0", "--dir", filepath.Join(w.dir, "dev"))
 	at := map[string]string{}
@@ -243,7 +243,7 @@ var notInNames = regexp.MustCompile(`(data-|[^a-z])+`)
 func (t *Tab) Shot(what string) {
 	t.W.T.Helper()
 	t.shots++
-	if t.W.engine != "sqlite" && what != failed {
+	if t.W.Engine != "sqlite" && what != failed {
 		return
 	}
 	ctx, stop := context.WithTimeout(t.ctx, 10*time.Second)

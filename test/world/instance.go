@@ -219,3 +219,17 @@ func (w *World) Events(name string) []Record {
 	}
 	return out
 }
+
+// Do runs a command of the binary with the settings of the world and some
+// changes, wants it to end well, and gives what it printed.
+func (w *World) Do(changes map[string]any, args ...string) string {
+	w.T.Helper()
+	cmd := exec.Command(sealpost(w.T), append(args, "--config", w.settingsFile(changes))...)
+	cmd.Dir = w.T.TempDir()
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		w.T.Fatalf("%s: %v\n%s", cmd, err, log.String())
+	}
+	return out.String()
+}

@@ -22,10 +22,10 @@ import (
 // that people sign in to, and the processes that serve it.
 type World struct {
 	T        testing.TB
-	engine   string
+	Engine   string // sqlite, postgres
 	dir      string
 	Issuer   string
-	database string
+	Database string // as the setting has it
 	secret   string
 	App      *app
 	Mail     *mailServer
@@ -38,14 +38,14 @@ type World struct {
 func newWorld(t testing.TB, engine string) *World {
 	t.Helper()
 	sealpost(t)
-	w := &World{T: t, engine: engine, dir: t.TempDir(), secret: NewSecret(), Issuer: "http://localhost:" + FreePort(t)}
+	w := &World{T: t, Engine: engine, dir: t.TempDir(), secret: NewSecret(), Issuer: "http://localhost:" + FreePort(t)}
 	w.Seen = newSeen(w.Issuer)
 	switch engine {
 	case "sqlite":
-		w.database = "sqlite:" + filepath.Join(w.dir, "sealpost.db")
+		w.Database = "sqlite:" + filepath.Join(w.dir, "sealpost.db")
 	case "postgres":
-		w.database = postgrestest.New(t)
-		w.Seen.Secret("database URL", w.database)
+		w.Database = postgrestest.New(t)
+		w.Seen.Secret("database URL", w.Database)
 	}
 	w.Seen.Secret("secret", w.secret)
 	// After every process has ended.
@@ -56,7 +56,7 @@ func newWorld(t testing.TB, engine string) *World {
 		"issuer":       w.Issuer,
 		"listen":       strings.TrimPrefix(w.Issuer, "http://"),
 		"admin_listen": "off",
-		"database":     w.database,
+		"database":     w.Database,
 		"secret":       w.secret,
 		"clients":      []any{w.App.Settings()},
 	}
