@@ -249,7 +249,7 @@ func (in *instance) adminRouter() chi.Router {
 	r := chi.NewRouter()
 	r.Use(securityHeaders(in.issuer), recoverPanics(in.pages))
 	in.probes(r)
-	r.Handle("/metrics", in.metrics.handler())
+	r.Method(http.MethodGet, "/metrics", in.metrics.handler())
 	in.refusals(r)
 	return r
 }
