@@ -28,24 +28,52 @@ type DKIMKey struct {
 
 var errDKIMKey = errors.New("write one unencrypted private key in PEM, RSA or Ed25519, as made by: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048")
 
+// What is wrong with where a key is published.
+var (
+	ErrDKIMDomain   = errors.New("the domain is not a domain name")
+	ErrDKIMSelector = errors.New("the selector is not made of letters, digits, - and dots")
+)
+
 // ParseDKIMKey reads a private key in PEM: RSA in PKCS #1 or #8, or Ed25519 in
 // PKCS #8. Its public half is found in the DNS under the selector and domain.
-// Errors tell nothing of the key.
+// Errors are ErrDKIMDomain, ErrDKIMSelector, or of the key, of which they tell
+// nothing.
 func ParseDKIMKey(domain, selector string, text []byte) (DKIMKey, error) {
 	ascii, err := toASCII(domain)
 	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") {
-		return DKIMKey{}, errors.New("dkim: the domain is not a domain name")
+		return DKIMKey{}, ErrDKIMDomain
 	}
 	k := DKIMKey{domain: ascii, selector: lower(selector)}
 	labels, err := toASCII(k.selector) // RFC 6376 §3.1
 	if err != nil || labels != k.selector || labels == "" || strings.HasSuffix(labels, ".") || len(k.String()) > 253 {
-		return DKIMKey{}, errors.New("dkim: the selector is not made of letters, digits, - and dots")
+		return DKIMKey{}, ErrDKIMSelector
 	}
 	if k.signer, err = parsePrivateKey(text); err != nil {
-		return DKIMKey{}, fmt.Errorf("dkim: %w", err)
+		return DKIMKey{}, err
 	}
 	k.record, err = dkimRecord(k.signer.Public())
 	return k, err
+}
+
+// NewDKIMKey makes a private key in PEM, as ParseDKIMKey reads it: RSA of 2048
+// bits, which every receiver can check and whose record the DNS can hold, or
+// Ed25519.
+func NewDKIMKey(ed bool) ([]byte, error) {
+	var key any
+	var err error
+	if ed {
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	} else {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make DKIM key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("make DKIM key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 func parsePrivateKey(text []byte) (crypto.Signer, error) {
@@ -87,7 +115,7 @@ func dkimRecord(public crypto.PublicKey) (string, error) {
 	default:
 		der, err := x509.MarshalPKIXPublicKey(public)
 		if err != nil {
-			return "", fmt.Errorf("dkim: %w", err)
+			return "", err
 		}
 		algorithm, p = "rsa", der
 	}
@@ -119,22 +147,31 @@ func (k DKIMKey) algorithm() string {
 	return ""
 }
 
-// checkDKIM says why mail of a sender cannot be signed with keys before a
-// server gets it. Few receivers know Ed25519, so it only comes second.
+// CheckDKIM says why mail of a sender cannot be signed with keys before a
+// server gets it.
+func CheckDKIM(from string, server MailServer, keys []DKIMKey) error {
+	s, err := parseSender(from)
+	if err != nil {
+		return err
+	}
+	return checkDKIM(s, server, keys)
+}
+
+// checkDKIM is CheckDKIM. Few receivers know Ed25519, so it only comes second.
 func checkDKIM(from sender, server MailServer, keys []DKIMKey) error {
 	switch {
 	case len(keys) == 0:
 		return nil
 	case server.signs():
-		return errors.New("dkim: Cloudflare signs the mail itself and takes none that is signed: leave the keys out")
+		return errors.New("Cloudflare signs the mail itself and takes none that is signed: leave the keys out")
 	case len(keys) > 2, keys[0].algorithm() != "rsa", len(keys) == 2 && keys[1].algorithm() != "ed25519":
-		return errors.New("dkim: one RSA key signs, and one Ed25519 key may sign besides it")
+		return errors.New("one RSA key signs, and one Ed25519 key may sign besides it")
 	case len(keys) == 2 && keys[0].String() == keys[1].String():
-		return fmt.Errorf("dkim: both keys are published as %s: give each a selector of its own", keys[0])
+		return fmt.Errorf("both keys are published as %s: give each a selector of its own", keys[0])
 	}
 	for _, k := range keys {
 		if !aligned(from.domain, k.domain) {
-			return fmt.Errorf("dkim: mail from %s and signed by %s is not trusted (RFC 7489 §3.1.1): sign with a key of %[1]s", from.domain, k.domain)
+			return fmt.Errorf("mail from %s and signed by %s is not trusted (RFC 7489 §3.1.1): sign with a key of %[1]s", from.domain, k.domain)
 		}
 	}
 	return nil

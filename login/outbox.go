@@ -104,7 +104,7 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	if err := checkDKIM(from, c.URL, c.DKIM); err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
+		return nil, fmt.Errorf("outbox: dkim: %w", err)
 	}
 	if c.Workers <= 0 {
 		c.Workers = 4

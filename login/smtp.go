@@ -276,7 +276,7 @@ func SendTest(ctx context.Context, server MailServer, from, to string, dialogueT
 		return fmt.Errorf("sender %q: %w", from, err)
 	}
 	if err := checkDKIM(s, server, dkim); err != nil {
-		return err
+		return fmt.Errorf("dkim: %w", err)
 	}
 	addr, err := ParseAddress(to)
 	if err != nil {

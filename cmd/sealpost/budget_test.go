@@ -51,7 +51,7 @@ type metered struct {
 func newMetered(t *testing.T) *metered {
 	t.Helper()
 	m := &metered{T: t}
-	m.mail.arrived = make(chan devMail, 1)
+	m.mail.arrived = make(chan sunkMail, 1)
 	smtp, err := m.mail.listen("")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 type mailCommand struct {
 	Test mailTest `cmd:"" help:"Send one real mail, and show the SMTP dialogue when it fails."`
+	DKIM mailDKIM `cmd:"" name:"dkim" help:"Print the DNS records that mail needs, or make a key that signs it."`
 }
 
 type mailTest struct {
@@ -44,8 +45,12 @@ func (c mailTest) Run(p *process) error {
 	if err != nil {
 		return usageError{fmt.Errorf("mail.url: %w", err)}
 	}
+	dkim, err := s.Mail.dkimKeys()
+	if err != nil {
+		return err
+	}
 	var dialogue bytes.Buffer
-	if err := login.SendTest(p.ctx, server, s.Mail.From, c.To, &dialogue); err != nil {
+	if err := login.SendTest(p.ctx, server, s.Mail.From, c.To, &dialogue, dkim...); err != nil {
 		_, _ = dialogue.WriteTo(p.stderr)
 		return fmt.Errorf("mail test over %s: %w", s.Mail.URL, err)
 	}

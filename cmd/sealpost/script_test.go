@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/emersion/go-msgauth/dkim"
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -73,6 +74,7 @@ var engines = map[string]func(t testing.TB) string{
 //	redeem ID[:SECRET]         is the application getting tokens for the code; stdout is the ID token's claims
 //	json MEMBER VARIABLE       takes a member of the JSON on stdout into a variable
 //	mail                       waits for the next mail; stdout is the mail; $LINK is its login link
+//	signed FILE                the last mail has a valid DKIM signature of each key in FILE, which is the DNS
 //	mailserver [refuse TEXT]   a mail server without or with an opinion; $SMTP is its address
 //	certificate HOST           writes cert.pem and key.pem
 //	served                     stdout is the serial number of the certificate that the server shows, and of cert.pem
@@ -118,6 +120,7 @@ type world struct {
 	mail     mailSink
 	browsers map[string]*browser
 	browser  *browser
+	raw      []byte                                          // the last mail
 	login    struct{ id, verifier, nonce, uri, code string } // the one that authorize began
 	roots    *x509.CertPool
 	hosts    map[string]string // where a name of a host leads
@@ -127,7 +130,7 @@ type worldKey struct{}
 
 func newWorld(env *testscript.Env) *world {
 	w := &world{browsers: map[string]*browser{}, hosts: map[string]string{}, roots: x509.NewCertPool()}
-	w.mail.arrived = make(chan devMail, 100)
+	w.mail.arrived = make(chan sunkMail, 100)
 	w.open("first")
 	env.Values[worldKey{}] = w
 	env.Defer(func() {
@@ -315,12 +318,19 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"mail": command(func(ts *testscript.TestScript, w *world, _ []string) error {
 		select {
 		case m := <-w.mail.arrived:
+			w.raw = m.raw
 			ts.Setenv("LINK", m.Link)
 			fmt.Fprintf(ts.Stdout(), "From: %s\nTo: %s\nSubject: %s\n\n%s", m.From, m.To, m.Subject, strings.ReplaceAll(m.Text, "\r\n", "\n"))
 			return nil
 		case <-time.After(patience):
 			return errors.New("no mail has come")
 		}
+	}),
+	"signed": command(func(ts *testscript.TestScript, w *world, args []string) error {
+		if len(args) != 1 {
+			return errUsage
+		}
+		return w.signed(ts.ReadFile(args[0]))
 	}),
 	"mailserver": command(func(ts *testscript.TestScript, w *world, args []string) error {
 		refuse := ""
@@ -762,7 +772,46 @@ func text(top *html.Node) string {
 // mailSink is the mail server of a script.
 type mailSink struct {
 	servers []*smtp.Server
-	arrived chan devMail
+	arrived chan sunkMail
+}
+
+type sunkMail struct {
+	devMail
+	raw []byte
+}
+
+// signed checks the last mail as a receiver does, who knows what the DNS says:
+// the records that sealpost mail dkim --json printed.
+func (w *world) signed(printed string) error {
+	var records []dnsRecord
+	if err := json.Unmarshal([]byte(printed), &records); err != nil {
+		return err
+	}
+	keys := map[string]string{}
+	for _, r := range records {
+		if strings.Contains(r.Name, "._domainkey.") {
+			keys[r.Name] = r.Value
+		}
+	}
+	found, err := dkim.VerifyWithOptions(bytes.NewReader(w.raw), &dkim.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+		value, ok := keys[name]
+		if !ok {
+			return nil, fmt.Errorf("no record %s", name)
+		}
+		return []string{value}, nil
+	}})
+	if err != nil {
+		return err
+	}
+	if len(found) != len(keys) || len(keys) == 0 {
+		return fmt.Errorf("%d signatures, of %d keys", len(found), len(keys))
+	}
+	for _, v := range found {
+		if v.Err != nil {
+			return v.Err
+		}
+	}
+	return nil
 }
 
 // listen starts a server that takes any account, and every mail unless it
@@ -819,7 +868,7 @@ func (s *sinkSession) Data(r io.Reader) error {
 		return err
 	}
 	m.To = strings.Join(s.to, ", ")
-	s.sink.arrived <- m
+	s.sink.arrived <- sunkMail{m, raw}
 	return nil
 }
 

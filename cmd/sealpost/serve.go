@@ -141,8 +141,12 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if err != nil {
 		return nil, usageError{fmt.Errorf("mail.url: %w", err)}
 	}
+	dkim, err := s.Mail.dkimKeys()
+	if err != nil {
+		return nil, err
+	}
 	outbox, err := login.NewOutbox(login.OutboxConfig{
-		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From,
+		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, DKIM: dkim,
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now,
 	})
 	if err != nil { // it speaks of settings alone
