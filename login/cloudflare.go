@@ -3,12 +3,12 @@ package login
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -39,14 +39,52 @@ var cloudflareURL = regexp.MustCompile(`^(?i:cloudflare)://([0-9a-fA-F]{32}):([-
 
 // parseCloudflare reads cloudflare://ACCOUNT:TOKEN.
 func parseCloudflare(s string) (MailServer, error) {
-	parts := cloudflareURL.FindStringSubmatch(s)
-	if parts == nil {
+	address, query, more := strings.Cut(s, "?")
+	parts := cloudflareURL.FindStringSubmatch(address)
+	if parts == nil || more && query == "" {
 		return MailServer{}, errors.New("write cloudflare://ACCOUNT:TOKEN, the account's id of 32 hexadecimal digits and an API token that may send email")
 	}
-	return MailServer{
-		host: cloudflareHost, port: "443", security: cloudflareAPI, user: lower(parts[1]), password: parts[2],
-		tls: &tls.Config{ServerName: cloudflareHost, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(16)},
-	}, nil
+	m := MailServer{host: cloudflareHost, port: "443", security: cloudflareAPI, user: lower(parts[1]), password: parts[2]}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return MailServer{}, errors.New("what follows ? is malformed: write ?ca_file=FILE")
+	}
+	if values.Has("api_url") {
+		if err := m.apiAt(values["api_url"]); err != nil {
+			return MailServer{}, err
+		}
+		values.Del("api_url")
+	}
+	return m, m.trust(values.Encode())
+}
+
+// apiAt takes another address of the API, which gets the token and every mail,
+// and so must be on this machine.
+func (m *MailServer) apiAt(addresses []string) error {
+	u, err := url.Parse(addresses[0])
+	if err != nil || len(addresses) > 1 || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("api_url: write one address without path, such as http://127.0.0.1:8000")
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err != nil || !addr.IsLoopback() {
+		return errors.New("api_url is for tests on this machine: write a loopback address such as http://127.0.0.1:8000, or leave it out")
+	}
+	m.host, m.port, m.plain = u.Hostname(), u.Port(), u.Scheme == "http"
+	if m.port == "" {
+		m.port = map[bool]string{true: "80", false: "443"}[m.plain]
+	}
+	return nil
+}
+
+// apiURL is where an API is, by its origin.
+func (m MailServer) apiURL() *url.URL {
+	at := &url.URL{Scheme: "https", Host: m.host}
+	if m.plain {
+		at.Scheme = "http"
+	}
+	if m.host != cloudflareHost || m.port != "443" {
+		at.Host = m.address()
+	}
+	return at
 }
 
 // cloudflareTransport hands mails to Cloudflare's Email Service as they are:
@@ -62,10 +100,7 @@ type cloudflareTransport struct {
 // newCloudflareTransport has one connection and follows no redirect, which
 // would take the mail and the token elsewhere.
 func newCloudflareTransport(server MailServer, log *dialogue) *cloudflareTransport {
-	at := url.URL{Scheme: "https", Host: server.host, Path: "/client/v4/accounts/" + server.user + "/email/sending/send_raw"}
-	if server.port != "443" {
-		at.Host = server.address()
-	}
+	at := server.apiURL().JoinPath("/client/v4/accounts", server.user, "email/sending/send_raw")
 	return &cloudflareTransport{endpoint: at.String(), token: server.password, log: log, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{

@@ -169,6 +169,7 @@ type MailServer struct {
 	host, port     string
 	security       security
 	user, password string // empty: no AUTH; of an API, account and token
+	plain          bool   // of an API: http, to this machine
 	tls            *tls.Config
 }
 
@@ -191,7 +192,8 @@ var schemes = map[string]struct {
 // The ports shown are the defaults. User and password are percent-encoded, and
 // both or neither are there. TLS is 1.2 or newer and the certificate must be
 // the host's; ?ca_file=FILE names the certificate authorities (PEM) that are
-// believed in place of the system's. Errors tell the fix and nothing of the
+// believed in place of the system's. For tests, ?api_url=http://127.0.0.1:8000
+// has Cloudflare's API on this machine. Errors tell the fix and nothing of the
 // URL, which holds the password.
 func ParseMailURL(s string) (MailServer, error) {
 	if scheme, _, _ := strings.Cut(s, ":"); strings.EqualFold(scheme, "cloudflare") {
@@ -313,7 +315,7 @@ func (m MailServer) ofCloudflare() bool { return strings.HasSuffix(m.host, ".mx.
 // String tells where, without the account.
 func (m MailServer) String() string {
 	if m.security == cloudflareAPI {
-		return "https://" + m.host
+		return m.apiURL().String()
 	}
 	for scheme, kind := range schemes {
 		if kind.security == m.security {

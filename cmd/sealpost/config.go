@@ -90,9 +90,11 @@ type TLS struct {
 // Mail is how mail leaves.
 type Mail struct {
 	// The mail server: `smtp://user:password@host:587` (STARTTLS required),
-	// `smtps://user:password@host:465` (TLS from the start) or
-	// `smtp+plain://localhost:25` (no TLS; loopback only). `%40` stands for @ in
-	// the user name. `?ca_file=FILE` names the certificate authorities (PEM) to
+	// `smtps://user:password@host:465` (TLS from the start),
+	// `smtp+plain://localhost:25` (no TLS; loopback only) or
+	// `cloudflare://ACCOUNT:TOKEN` (Cloudflare's Email Service: the account's id and
+	// an API token that may send email). `%40` stands for @ in the user name.
+	// `?ca_file=FILE` names the certificate authorities (PEM) to
 	// believe in place of the system's. Required by `serve`.
 	URL SecretURL `yaml:"url"`
 	// File that holds `mail.url`.

@@ -201,7 +201,8 @@ func TestErrorsNameKeyValueAndFix(t *testing.T) {
 		{"half of the second key", "mail: {dkim: {ed25519_selector: s2}}", nil, []string{`mail.dkim: "s2": give ed25519_selector and ed25519_key_file together`}},
 		{"DKIM, no key", "mail: {dkim: {domain: example.com, selector: s1, key_file: config.go}}", nil, []string{`mail.dkim.key_file: "config.go": write one unencrypted private key in PEM`}},
 		{"DKIM, no file", "mail: {dkim: {selector: s1, key_file: /nowhere}}", nil, []string{`mail.dkim.key_file: "/nowhere": cannot be read: no such file`}},
-		{"not built yet: Cloudflare", "mail: {url: 'cloudflare://a:topsecret@x'}", nil, []string{"Cloudflare is not available in this version"}},
+		{"Cloudflare", "mail: {url: 'cloudflare://a:topsecret@x'}", nil, []string{`mail.url: "cloudflare://a:[secret]@x": write cloudflare://ACCOUNT:TOKEN`}},
+		{"Cloudflare elsewhere", "mail: {url: 'cloudflare://0123456789abcdef0123456789abcdef:topsecret?api_url=http://192.0.2.1'}", nil, []string{`mail.url: "cloudflare://0123456789abcdef0123456789abcdef:[secret]": api_url is for tests on this machine`}},
 		{"two documents", "issuer: http://localhost\n---\nlisten: x", nil, []string{"second document"}},
 		{"no mapping", "- a", nil, []string{"write keys and values"}},
 	} {
@@ -262,15 +263,16 @@ func TestSecretURLsPrintWithoutPassword(t *testing.T) {
 		"smtp://u:p%40ss@h:25":           "smtp://u:[secret]@h:25",
 		"postgres://u:p@h/db?password=p": "postgres://u:[secret]@h/db?password=secret",
 		"cloudflare:ACCOUNT:TOKEN":       "cloudflare:[secret]",
-		"hunter2":                        "[secret]",
-		"smtp://u:p%zz@h":                "[secret]",
-		"smtp://u:p@h@h:1":               "smtp://u:[secret]@h:1",
-		"smtp://u:1/2@h":                 "smtp://[secret]", // the password has a bare /, ? or #
-		"smtp://u:1?2@h":                 "smtp://[secret]",
-		"smtp://u:#12@h":                 "smtp://[secret]",
-		"smtp://a@b:1/2@h":               "smtp://[secret]",
-		"smtps://TOKEN:TOKEN@h:465":      "smtps://secret:[secret]@h:465",
-		"sqlite:data@home.db":            "sqlite:data@home.db",
+		"cloudflare://0123456789abcdef0123456789abcdef:T/?x@y": "cloudflare://0123456789abcdef0123456789abcdef:[secret]",
+		"hunter2":                   "[secret]",
+		"smtp://u:p%zz@h":           "[secret]",
+		"smtp://u:p@h@h:1":          "smtp://u:[secret]@h:1",
+		"smtp://u:1/2@h":            "smtp://[secret]", // the password has a bare /, ? or #
+		"smtp://u:1?2@h":            "smtp://[secret]",
+		"smtp://u:#12@h":            "smtp://[secret]",
+		"smtp://a@b:1/2@h":          "smtp://[secret]",
+		"smtps://TOKEN:TOKEN@h:465": "smtps://secret:[secret]@h:465",
+		"sqlite:data@home.db":       "sqlite:data@home.db",
 	} {
 		if have := in.String(); have != want {
 			t.Errorf("%d characters: have %s, want %s", len(in), have, want)

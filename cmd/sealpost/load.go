@@ -47,13 +47,19 @@ type SecretURL string
 // passwordParams are the parameters of a database URL that are secrets.
 var passwordParams = []string{"password", "sslpassword"}
 
+// cloudflareAccount is what may be shown of cloudflare://ACCOUNT:TOKEN, which is
+// no URL: a port is a number.
+var cloudflareAccount = regexp.MustCompile(`^cloudflare://[0-9a-fA-F]{32}:`)
+
 // String is the address with its password masked. What is no address might be
 // a misplaced password and does not print at all.
 func (s SecretURL) String() string {
 	u, err := url.Parse(string(s))
-	switch {
+	switch account := cloudflareAccount.FindString(string(s)); {
 	case s == "":
 		return ""
+	case account != "":
+		return account + masked
 	case err != nil || u.Scheme == "":
 		return masked
 	case u.Scheme == "sqlite":

@@ -13,9 +13,7 @@ func (s *Settings) validateMail(wrong *problems) {
 	var server login.MailServer
 	var err error
 	if m := string(s.Mail.URL); m != "" {
-		if strings.HasPrefix(m, "cloudflare:") {
-			wrong.add("mail.url", s.Mail.URL, "Cloudflare is %s; use smtp:// or smtps://", notAvailable)
-		} else if server, err = login.ParseMailURL(m); err != nil {
+		if server, err = login.ParseMailURL(m); err != nil {
 			wrong.add("mail.url", s.Mail.URL, "%v", err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -76,6 +77,7 @@ var engines = map[string]func(t testing.TB) string{
 //	mail                       waits for the next mail; stdout is the mail; $LINK is its login link
 //	signed FILE                the last mail has a valid DKIM signature of each key in FILE, which is the DNS
 //	mailserver [refuse TEXT]   a mail server without or with an opinion; $SMTP is its address
+//	cloudflare [STATUS ERROR]  Cloudflare's Email Service, which takes every mail or none; $API is where
 //	certificate HOST           writes cert.pem and key.pem
 //	served                     stdout is the serial number of the certificate that the server shows, and of cert.pem
 //	occupy                     listens somewhere; $OCCUPIED is where
@@ -342,6 +344,15 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		address, err := w.mail.listen(refuse)
 		ts.Setenv("SMTP", address)
 		return err
+	}),
+	"cloudflare": command(func(ts *testscript.TestScript, w *world, args []string) error {
+		if len(args) != 0 && len(args) != 2 {
+			return errUsage
+		}
+		api := httptest.NewServer(&cloudflare{sink: &w.mail, refuse: args})
+		ts.Defer(api.Close)
+		ts.Setenv("API", api.URL)
+		return nil
 	}),
 	"certificate": command(func(ts *testscript.TestScript, w *world, args []string) error {
 		if len(args) != 1 {
@@ -863,12 +874,16 @@ func (s *sinkSession) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	return s.sink.take(raw, s.to)
+}
+
+func (s *mailSink) take(raw []byte, to []string) error {
 	m, err := readMail(raw)
 	if err != nil {
 		return err
 	}
-	m.To = strings.Join(s.to, ", ")
-	s.sink.arrived <- sunkMail{m, raw}
+	m.To = strings.Join(to, ", ")
+	s.arrived <- sunkMail{m, raw}
 	return nil
 }
 
