@@ -19,6 +19,7 @@ import (
 type metadata struct {
 	oidc.DiscoveryConfiguration
 	PromptValuesSupported []string `json:"prompt_values_supported"`
+	UILocales             []string `json:"ui_locales_supported,omitempty"`                 // in place of the library's, which rewrites tags
 	IssParameter          bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	PAREndpoint           string   `json:"pushed_authorization_request_endpoint"`          // RFC 9126 §5
 	RequirePAR            bool     `json:"require_pushed_authorization_requests"`
@@ -34,6 +35,7 @@ func newMetadata(cfg Config) (document, error) {
 	m := metadata{
 		DiscoveryConfiguration: endpoints(cfg.Issuer),
 		PromptValuesSupported:  promptValues,
+		UILocales:              cfg.Languages,
 		IssParameter:           true,
 		PAREndpoint:            cfg.Issuer + pathPAR,
 		DPoPAlgorithms:         algorithmNames(dpopAlgorithms),

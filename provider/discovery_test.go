@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sealpost/sealpost/templates"
 )
 
 func (w *world) document(path string, pairs ...string) answer {
@@ -65,6 +67,7 @@ func TestMetadata(t *testing.T) {
 		"display_values_supported":                                 list("page"),
 		"code_challenge_methods_supported":                         list("S256"),
 		"prompt_values_supported":                                  list("none", "login", "consent", "select_account", "create"),
+		"ui_locales_supported":                                     templates.Languages(),
 		"request_parameter_supported":                              true,
 		"request_uri_parameter_supported":                          true,
 		"require_request_uri_registration":                         true,
@@ -220,6 +223,13 @@ func TestWhatIsAdvertisedIsTrue(t *testing.T) {
 			a.isPage(200, "consent", "")
 		default:
 			a.handle()
+		}
+	})
+	each("ui_locales_supported", func(t *testing.T, language string) {
+		a := b.authorize("ask", "ui_locales", language)
+		a.isPage(200, "consent", "")
+		if got := a.header.Get("Content-Language"); got != language {
+			t.Errorf("the page speaks %s", got)
 		}
 	})
 	each("display_values_supported", func(t *testing.T, display string) { b.authorize("web", "display", display).code() })

@@ -28,6 +28,7 @@ type Config struct {
 	Domains   []string         // whose addresses WebFinger answers for, besides the issuer's host
 	Resources []string         // that tokens may be for (RFC 8707); none: any
 	DPoPNonce bool             // whether proofs need a nonce of ours (RFC 9449 §8)
+	Languages []string         // of the pages, as BCP 47 names them, for discovery; none: it says nothing
 	Fetch     FetchConfig      // where it may go for clients
 
 	Registration      string        // who may register clients: RegistrationOff (as is ""), RegistrationToken, RegistrationOpen

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/sealpost/sealpost/login"
 	"github.com/sealpost/sealpost/provider"
 	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
 )
 
 // Settings is everything an operator can set. docs/settings.md is generated
@@ -232,6 +234,9 @@ type Branding struct {
 	Accent string `yaml:"accent"`
 	// Where people find help: https, http or mailto.
 	SupportURL string `yaml:"support_url"`
+	// Language of pages and mails for who wants none of the others that there are,
+	// such as `de`; discovery lists them all as `ui_locales_supported`.
+	Language string `yaml:"language"`
 }
 
 // Client is an application in the settings file: storage.Client, and the ways
@@ -281,7 +286,7 @@ func Defaults() Settings {
 		},
 		Keys:         Keys{Rotate: Duration(2160 * time.Hour)},
 		Registration: Registration{Dynamic: "off", ClientIDMetadata: "off"},
-		Branding:     Branding{Name: "Sealpost", Accent: "#3355ff"},
+		Branding:     Branding{Name: "Sealpost", Accent: "#3355ff", Language: "en"},
 	}
 }
 
@@ -494,6 +499,9 @@ func (s *Settings) validateOptions(wrong *problems) {
 	}
 	if !accent.MatchString(s.Branding.Accent) {
 		wrong.add("branding.accent", s.Branding.Accent, "write a colour such as #3355ff")
+	}
+	if !slices.Contains(templates.Languages(), s.Branding.Language) {
+		wrong.add("branding.language", s.Branding.Language, "write one of %s", strings.Join(templates.Languages(), ", "))
 	}
 	if u, err := url.Parse(s.Branding.SupportURL); s.Branding.SupportURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "mailto") {
 		wrong.add("branding.support_url", s.Branding.SupportURL, "write an https or mailto address")

@@ -93,7 +93,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if err != nil {
 		return nil, usageError{err}
 	}
-	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer}
+	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer, Language: s.Branding.Language}
 	if s.Branding.LogoFile != "" {
 		if branding.Logo, err = os.ReadFile(s.Branding.LogoFile); err != nil {
 			return nil, usageError{fmt.Errorf("branding.logo_file: %w", err)}
@@ -128,7 +128,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
-		Resources: s.Resources, DPoPNonce: s.Tokens.DPoPNonce,
+		Resources: s.Resources, DPoPNonce: s.Tokens.DPoPNonce, Languages: templates.Languages(),
 		Fetch:        provider.FetchConfig{Allow: s.Outbound.Allow, Loopback: s.loopbackIssuer(), RootCAs: roots},
 		Registration: s.Registration.Dynamic, ClientDocuments: s.Registration.ClientIDMetadata == "on",
 		RegistrationLimit: storage.Limit{Max: s.Limits.Registrations.Max, Window: s.Limits.Registrations.Per},

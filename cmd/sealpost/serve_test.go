@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
 )
 
 // settingsOf are the least that serve works with.
@@ -103,6 +105,27 @@ func TestAChangedClientCountsWithinSeconds(t *testing.T) {
 			now = now.Add(5 * time.Second)
 			want("removed, 5 s later", "new", 401)
 		})
+	}
+}
+
+// TestTheLanguageOfTheInstance is for who wants none of the others.
+func TestTheLanguageOfTheInstance(t *testing.T) {
+	s := settingsOf(t, "sqlite")
+	s.Branding.Language = "de"
+	in, _ := buildInstance(t, s, time.Now, nil)
+	t.Cleanup(func() { in.close() })
+	for wanted, want := range map[string]string{"": "de", "ko": "de", "fr": "fr"} {
+		w := request(in, "GET", "/login", func(r *http.Request) { r.Header.Set("Accept-Language", wanted) })
+		if have := w.Header().Get("Content-Language"); have != want {
+			t.Errorf("Accept-Language %q: have %q, want %q", wanted, have, want)
+		}
+	}
+	var metadata struct {
+		Languages []string `json:"ui_locales_supported"`
+	}
+	w := request(in, "GET", "/.well-known/openid-configuration", nil)
+	if err := json.Unmarshal(w.Body.Bytes(), &metadata); err != nil || !slices.Equal(metadata.Languages, templates.Languages()) {
+		t.Errorf("ui_locales_supported: %q, %v", metadata.Languages, err)
 	}
 }
 
