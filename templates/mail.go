@@ -20,6 +20,7 @@ type LoginMail struct {
 	Network        string // that asked; "" when unknown
 	Locale         string // as [Templates.Locale] named it when the link was asked for
 	Asked, Expires time.Time
+	Purpose        string
 }
 
 // LoginMail writes the mail. The text part is complete by itself: its lines

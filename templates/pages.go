@@ -12,6 +12,10 @@ type Page interface{ page() string }
 // that none does.
 type Client struct{ Name, URI, LogoURI, PolicyURI, TosURI string }
 
+// PurposeAddress is the Purpose of pages and mails about a new address of
+// somebody who is signed in. Any other is about signing in.
+const PurposeAddress = "address"
+
 // Login asks for an address.
 type Login struct {
 	Client  Client
@@ -19,6 +23,7 @@ type Login struct {
 	Email   string // what was typed, or the login_hint
 	Error   string // "" or "invalid-email"
 	Create  bool   // in the words of a new account (prompt=create)
+	Account bool   // nobody waits but the account page: its form says so
 }
 
 // Sent says that a link is on its way and waits for it to be opened.
@@ -33,6 +38,9 @@ type Sent struct {
 	MailboxURL  string
 	Cancel      bool // a request waits that can be cancelled
 	Any         bool // any browser may confirm the link: no code is shown anywhere
+	Purpose     string
+	Undelivered bool // the mail server refused the address for good
+	Delayed     bool // mail goes out slowly right now
 }
 
 // OtherBrowser tells someone who opened a link where it was asked for.
@@ -44,6 +52,7 @@ type OtherBrowser struct {
 	Network string    // about where; "" when unknown
 	Asked   time.Time // zero when unknown
 	Now     time.Time
+	Purpose string
 }
 
 // Code shows the code to type into the tab that waits.
@@ -53,6 +62,7 @@ type Code struct {
 	Browser string
 	Token   string
 	Email   string
+	Purpose string
 }
 
 // Confirm asks for the click that completes the login in this browser.
@@ -62,6 +72,7 @@ type Confirm struct {
 	Email      string
 	SignedInAs string // another address that is signed in here
 	Auto       bool   // the browser that asked: the script clicks
+	Purpose    string
 }
 
 // SignedIn says that the login is complete.
@@ -70,6 +81,7 @@ type SignedIn struct {
 	Email       string
 	ContinueURL string // when another tab went on
 	Elsewhere   bool   // completed in another browser, not this one
+	Account     bool   // links to the account page
 }
 
 // Expired says that the link came too late.
@@ -99,6 +111,10 @@ type Cancelled struct {
 	Token, Wait, Email string
 	Resend             bool
 	NotMe              bool // "This wasn't me": only the way through another browser has ended
+	// Mute is the token with which NotMe offers an hour without mails; ""
+	// offers none.
+	Mute  string
+	Muted bool // that hour has begun
 }
 
 // Unknown says that the link is none of ours.
@@ -146,6 +162,46 @@ type SelectAccount struct {
 	Client  Client
 	Request string
 	Email   string
+}
+
+// Account is a person's own page. State "" is the page itself; "fresh" asks for
+// a new proof of the address before what was asked for, Next; "delete" asks
+// whether to delete the account, and "deleted" says that it is gone.
+type Account struct {
+	State               string
+	Next                string // "address", "delete" or "export"
+	Email, Name, Locale string
+	Notice              string // "", or what was done: "saved", "session-ended", "sessions-ended", "app-removed" or "address-changed"
+	Error               string // "", "invalid-email", "address-taken" or "invalid-name"
+	Sessions            []AccountSession
+	Apps                []AccountApp
+	Events              []AccountEvent // the newest first
+	Now                 time.Time
+}
+
+// AccountSession is a browser that is signed in.
+type AccountSession struct {
+	ID                string
+	Browser, Network  string // "" when unknown
+	CreatedAt, SeenAt time.Time
+	Current           bool // the browser that asks
+}
+
+// AccountApp is an app that was allowed something.
+type AccountApp struct {
+	ID      string
+	Client  Client
+	Scopes  []string
+	Since   time.Time // zero when unknown
+	Offline bool      // it goes on when the person is signed out
+}
+
+// AccountEvent is something that happened to the account. Name is one of
+// storage's event names.
+type AccountEvent struct {
+	Name                  string
+	At                    time.Time
+	App, Browser, Network string // "" when unknown
 }
 
 // Logout asks for the click that signs out.
@@ -207,6 +263,7 @@ func (Limited) page() string       { return "limited" }
 func (Consent) page() string       { return "consent" }
 func (Device) page() string        { return "device" }
 func (SelectAccount) page() string { return "select-account" }
+func (Account) page() string       { return "account" }
 func (Logout) page() string        { return "logout" }
 func (LoggedOut) page() string     { return "logged-out" }
 func (CheckSession) page() string  { return "check-session" }
