@@ -152,6 +152,19 @@ func (r *Ring) opened(sk storage.SigningKey) (*key, error) {
 	return open(sk, r.cfg.Secret)
 }
 
+// Ages tells for each of Algorithms how long its key has signed. An algorithm
+// whose key may not sign has none: nothing can be issued with it.
+func (r *Ring) Ages() map[jose.SignatureAlgorithm]time.Duration {
+	s, now := r.state.Load(), r.cfg.Now()
+	ages := map[jose.SignatureAlgorithm]time.Duration{}
+	for _, alg := range Algorithms {
+		if k := s.signing(alg, now); k != nil {
+			ages[alg] = now.Sub(k.SignsAt)
+		}
+	}
+	return ages
+}
+
 // Sign makes a compact JWS of claims with the key that signs now for the
 // algorithm; typ is one of the types above.
 func (r *Ring) Sign(alg jose.SignatureAlgorithm, typ string, claims any) (string, error) {

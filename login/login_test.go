@@ -223,7 +223,7 @@ type requests struct {
 	expired map[string]bool
 	change  func(*Waiting)
 	restart map[string]string // by client id
-	resumed []string // "handle as address"
+	resumed []string          // "handle as address"
 	denied  []string
 }
 

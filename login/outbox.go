@@ -53,6 +53,9 @@ type OutboxConfig struct {
 
 	Now func() time.Time // nil: time.Now
 	Log *slog.Logger     // nil: slog.Default()
+	// Observe is told what became of each try, and how long after it was queued;
+	// nil: nobody is.
+	Observe func(o storage.MailOutcome, after time.Duration)
 }
 
 // Outbox sends the mails that are queued in the store. Any number of outboxes
@@ -114,6 +117,9 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Observe == nil {
+		c.Observe = func(storage.MailOutcome, time.Duration) {}
 	}
 	return &Outbox{
 		cfg:     c,
@@ -398,6 +404,7 @@ func (r *run) try(ctx context.Context, w *worker, l lease) result {
 		}
 	}
 	r.cfg.Log.LogAttrs(ctx, level, "mail", attrs...)
+	r.cfg.Observe(o, r.cfg.Now().Sub(l.Mail.CreatedAt))
 	return res
 }
 

@@ -403,6 +403,20 @@ type EventFilter struct {
 	Limit            int       // at most; 0: 100
 }
 
+// Backlog is what waits to be sent.
+type Backlog struct {
+	Mails      int       // queued
+	OldestMail time.Time // when it was queued; zero: none is
+	Notices    int       // back-channel logouts queued
+}
+
+// Connections are those of a process to its database.
+type Connections struct {
+	InUse, Idle, Max int
+	Waits            int64         // how often a call waited for one
+	Waited           time.Duration // and for how long altogether
+}
+
 // SigningKey is one private key, sealed. Algorithm and Generation are unique
 // together, so that replicas that start at once agree on one key.
 type SigningKey struct {

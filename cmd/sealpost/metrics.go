@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sealpost/sealpost/storage"
 )
 
 // metrics are what /metrics tells. They are counted where the one line of each
@@ -20,6 +22,10 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	events   *prometheus.CounterVec
 	opened   *prometheus.CounterVec
+	mails    *prometheus.CounterVec
+	delivery prometheus.Histogram
+	swept    prometheus.Counter
+	kept     *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -40,8 +46,22 @@ func newMetrics() *metrics {
 			Help: "Mailed links that were looked at, by what they were good for, and whether in another browser than the one that asked. " +
 				"Far more of them than of signed-in means that mail scanners open links.",
 		}, []string{"state", "elsewhere"}),
+		mails: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealpost_mails_total",
+			Help: "Tries to send a mail, by outcome: sent, queued (to be tried again), refused (who may not sign in), failed (for good), expired.",
+		}, []string{"outcome"}),
+		delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sealpost_mail_delivery_seconds", Help: "From asking for a link until the mail server took the mail.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900},
+		}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sealpost_sweep_rows_total", Help: "Expired rows removed from the database.",
+		}),
+		kept: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sealpost_upkeep_last_success_timestamp_seconds", Help: "When the key ring was last kept and expired rows last removed, by task.",
+		}, []string{"task"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.events, m.opened,
+	m.registry.MustRegister(m.requests, m.duration, m.events, m.opened, m.mails, m.delivery, m.swept, m.kept,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -66,6 +86,19 @@ func (m *metrics) observe(r *http.Request, route string, status int, took time.D
 		elsewhere, known := said["elsewhere"]
 		m.opened.WithLabelValues(state.String(), strconv.FormatBool(known && elsewhere.Bool())).Inc()
 	}
+}
+
+// mailed counts a try to send a mail.
+func (m *metrics) mailed(o storage.MailOutcome, after time.Duration) {
+	m.mails.WithLabelValues(string(o.State)).Inc()
+	if o.State == storage.MailSent {
+		m.delivery.Observe(after.Seconds())
+	}
+}
+
+// done notes that a task of upkeep has been done.
+func (m *metrics) done(task string, now time.Time) {
+	m.kept.WithLabelValues(task).Set(float64(now.UnixMilli()) / 1000)
 }
 
 // knownMethod keeps callers from making up labels.

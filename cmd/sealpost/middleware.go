@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/templates"
@@ -57,12 +58,12 @@ func requestID(ctx context.Context) string {
 
 // logRequests writes one line per request. Of the address it tells the route
 // that matched, never what was asked: query, token and path stay out.
-func logRequests(logger *slog.Logger, m *metrics, now func() time.Time) func(http.Handler) http.Handler {
+func logRequests(logger *slog.Logger, m *metrics, tracer trace.Tracer, now func() time.Time) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			started := now()
 			e := &requestEvent{id: keys.ID()}
-			ctx := context.WithValue(r.Context(), eventKey{}, e)
+			ctx, span := startSpan(context.WithValue(r.Context(), eventKey{}, e), tracer, r)
 			w.Header().Set("X-Request-Id", e.id)
 			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 			defer func() { // an answer that a panic cut off has its line, too
@@ -78,15 +79,19 @@ func logRequests(logger *slog.Logger, m *metrics, now func() time.Time) func(htt
 				}
 				took := now().Sub(started)
 				m.observe(r, route(ctx), status, took, e.attrs)
-				logger.LogAttrs(ctx, level, "request", append([]slog.Attr{
-					slog.String("id", e.id),
+				endSpan(span, r, route(ctx), status)
+				id := []slog.Attr{slog.String("id", e.id)}
+				if c := span.SpanContext(); c.IsSampled() {
+					id = append(id, slog.String("trace_id", c.TraceID().String()))
+				}
+				logger.LogAttrs(ctx, level, "request", slices.Concat(id, []slog.Attr{
 					slog.String("method", r.Method),
 					slog.String("route", route(ctx)),
 					slog.Int("status", status),
 					slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 					slog.Int("bytes", ww.BytesWritten()),
 					slog.String("network", network(r.RemoteAddr)),
-				}, e.attrs...)...)
+				}, e.attrs)...)
 			}()
 			next.ServeHTTP(ww, r.WithContext(ctx))
 		})

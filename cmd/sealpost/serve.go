@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/login"
@@ -69,6 +71,8 @@ type instance struct {
 	now      func() time.Time
 	logger   *slog.Logger
 	metrics  *metrics
+	tracer   trace.Tracer
+	untrace  func(context.Context) error // sends what is left of traces
 
 	store    store
 	ring     *keys.Ring
@@ -88,6 +92,9 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	slog.SetDefault(slog.New(ownRecords{in.logger.Handler()}))
 	if in.issuer, err = url.Parse(s.Issuer); err != nil {
 		return nil, err
+	}
+	if in.tracer, in.untrace, err = startTracing(ctx, p.getenv); err != nil {
+		return nil, usageError{err}
 	}
 	secret, err := s.secrets()
 	if err != nil {
@@ -147,7 +154,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	}
 	outbox, err := login.NewOutbox(login.OutboxConfig{
 		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, DKIM: dkim,
-		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now,
+		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now, Observe: in.metrics.mailed,
 	})
 	if err != nil { // it speaks of settings alone
 		return nil, usageError{err}
@@ -164,6 +171,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		return nil, err
 	}
 
+	in.metrics.registry.MustRegister(condition{in})
 	routes := in.router()
 	if extra != nil {
 		extra(routes)
@@ -219,7 +227,7 @@ func (in *instance) router() chi.Router {
 	r.Use(in.middleware()...)
 	in.provider.Routes(r, in.login)
 	in.login.Routes(r)
-	in.probes(r)
+	in.probes(r, false)
 	r.Handle("/static/*", in.pages.Static())
 	r.Get("/favicon.ico", func(w http.ResponseWriter, r *http.Request) {
 		icon := r.Clone(r.Context())
@@ -239,7 +247,7 @@ func (in *instance) router() chi.Router {
 func (in *instance) middleware() chi.Middlewares {
 	return chi.Middlewares{
 		realAddress(in.settings.TrustedProxies), // before the log, which tells where from
-		logRequests(in.logger, in.metrics, in.now),
+		logRequests(in.logger, in.metrics, in.tracer, in.now),
 		securityHeaders(in.issuer),
 		recoverPanics(in.pages),
 		onlyHost(in.issuer, in.pages),
@@ -252,8 +260,9 @@ func (in *instance) middleware() chi.Middlewares {
 func (in *instance) adminRouter() chi.Router {
 	r := chi.NewRouter()
 	r.Use(securityHeaders(in.issuer), recoverPanics(in.pages))
-	in.probes(r)
+	in.probes(r, true)
 	r.Method(http.MethodGet, "/metrics", in.metrics.handler())
+	profiles(r)
 	in.refusals(r)
 	return r
 }
@@ -276,27 +285,32 @@ func (in *instance) refusals(r chi.Router) {
 	})
 }
 
-// probes says whether the process is alive and whether it can serve.
-func (in *instance) probes(r chi.Router) {
-	answer := func(w http.ResponseWriter, status int, text string) {
+// probes says whether the process is alive and whether it can serve; to
+// operators, what waits besides.
+func (in *instance) probes(r chi.Router, operators bool) {
+	answer := func(w http.ResponseWriter, status int, v any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if status != http.StatusOK {
 			w.Header().Set("Retry-After", "5")
 		}
 		w.WriteHeader(status)
-		fmt.Fprintf(w, "{\"status\":%q}\n", text)
+		_ = json.NewEncoder(w).Encode(v) // to who may be gone
 	}
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
-	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) { // the keys were loaded before we listened
-		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-		defer cancel()
-		if err := in.store.Ping(ctx); err != nil {
-			logAttrs(r.Context(), slog.String("error", "database unreachable"))
-			answer(w, http.StatusServiceUnavailable, "database unreachable")
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	r.Get("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		state, ok := in.ready(r.Context())
+		if !operators {
+			state.backlog = nil
+		}
+		if !ok {
+			logAttrs(r.Context(), slog.String("error", state.Status))
+			answer(w, http.StatusServiceUnavailable, state)
 			return
 		}
-		answer(w, http.StatusOK, "ready")
+		answer(w, http.StatusOK, state)
 	})
 }
 
@@ -419,6 +433,9 @@ func (in *instance) run(ctx context.Context) error {
 	}
 	stop()
 	working.Wait()
+	if e := in.untrace(drain); e != nil {
+		in.logger.Warn("traces not sent", "error", e)
+	}
 	return errors.Join(err, in.close())
 }
 
@@ -455,11 +472,17 @@ func (in *instance) sweep(ctx context.Context) {
 		}
 		if err := in.ring.Maintain(ctx); err != nil && ctx.Err() == nil {
 			in.logger.Error("signing keys", "error", err)
+		} else if err == nil {
+			in.metrics.done("keys", in.now())
 		}
 		for range sweepBatchesMax {
 			n, err := in.store.Sweep(ctx, in.now(), sweepBatch)
 			if err != nil && ctx.Err() == nil {
 				in.logger.Warn("sweep", "error", err)
+			}
+			in.metrics.swept.Add(float64(n))
+			if err == nil {
+				in.metrics.done("sweep", in.now())
 			}
 			if err != nil || n < sweepBatch {
 				break

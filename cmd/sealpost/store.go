@@ -29,6 +29,10 @@ type store interface {
 	SchemaVersion(ctx context.Context) (at, newest int64, err error)
 	// Ping asks whether the database answers.
 	Ping(ctx context.Context) error
+	// Backlog tells what waits to be sent. It is the database's answer, too.
+	Backlog(ctx context.Context) (storage.Backlog, error)
+	// Connections tells of the connections to the database.
+	Connections() storage.Connections
 	// Sweep removes expired rows, a bounded batch of each kind.
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 

@@ -163,7 +163,9 @@ func (db *DB) forMigrations() *sql.DB { return stdlib.OpenDB(*db.pool.Config().C
 
 // call runs f on a connection, again when the server asked for that. The
 // context of f has the deadline of ctx but is not cancelled with it.
-func (db *DB) call(ctx context.Context, what string, f func(ctx context.Context, c *pgxpool.Conn) error) error {
+func (db *DB) call(ctx context.Context, what string, f func(ctx context.Context, c *pgxpool.Conn) error) (err error) {
+	ctx, end := traced(ctx, what)
+	defer func() { end(err) }()
 	for try := 1; ; try++ {
 		err := db.try(ctx, f)
 		if err == nil {

@@ -117,6 +117,12 @@ type Store interface {
 	// keys stay.
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 
+	// Backlog tells what waits to be sent.
+	Backlog(ctx context.Context) (storage.Backlog, error)
+	// Connections tells of the connections to the database; none is in use
+	// between calls.
+	Connections() storage.Connections
+
 	// Clients are in the order of their ids' bytes.
 	Clients(ctx context.Context) ([]storage.Client, error)
 	AddClient(ctx context.Context, c storage.Client) error
@@ -155,6 +161,7 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 		{"limit", limitTests},
 		{"session", sessionTests},
 		{"mail", mailTests},
+		{"backlog", backlogTests},
 		{"code", codeTests},
 		{"refresh", refreshTests},
 		{"grant", grantTests},
