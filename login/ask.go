@@ -106,10 +106,10 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	if err != nil {
 		return l.invalidEmail(w, r, templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create}, form.Get("email"))
 	}
-	browser := l.anyBrowser(w, r)
+	browser, locale := l.anyBrowser(w, r), l.cfg.Templates.Locale(r)
 	a, err := l.ask(r, storage.Attempt{
 		Txn: keys.ID(), Browser: bound, Request: handle, ClientID: waiting.ClientID, ClientName: waiting.Client.Name,
-		Locale: l.cfg.Templates.Locale(r), Agent: agent(r), Network: network(r),
+		Locale: locale, Agent: agent(r), Network: l.whereFrom(r, locale),
 	}, addr, l.cfg.Now())
 	if err != nil {
 		return err

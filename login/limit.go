@@ -95,22 +95,35 @@ func networkKey(r *http.Request) string { return prefix(r, 32, 64) }
 // IPv4 address, the /48 of an IPv6 address.
 func network(r *http.Request) string { return prefix(r, 24, 48) }
 
-func prefix(r *http.Request, bits4, bits6 int) string {
+// whereFrom is network, with the place before it where that is known.
+func (l *Login) whereFrom(r *http.Request, language string) string {
+	about, addr := network(r), remoteAddr(r)
+	if l.cfg.Place == nil || !addr.IsValid() {
+		return about
+	}
+	if place := l.cfg.Place(addr, language); place != "" {
+		return place + " · " + about
+	}
+	return about
+}
+
+// remoteAddr is where a request comes from; the zero value when that is unknown.
+func remoteAddr(r *http.Request) netip.Addr {
 	addr, err := netip.ParseAddr(r.RemoteAddr)
 	if err != nil {
-		addrPort, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
-			return ""
-		}
-		addr = addrPort.Addr()
+		withPort, _ := netip.ParseAddrPort(r.RemoteAddr)
+		addr = withPort.Addr()
 	}
-	addr = addr.Unmap().WithZone("")
-	bits := bits6
+	return addr.Unmap().WithZone("")
+}
+
+func prefix(r *http.Request, bits4, bits6 int) string {
+	addr, bits := remoteAddr(r), bits6
 	if addr.Is4() {
 		bits = bits4
 	}
 	p, err := addr.Prefix(bits)
-	if err != nil {
+	if err != nil || !p.IsValid() {
 		return ""
 	}
 	return p.String()

@@ -250,7 +250,7 @@ func (l *Login) complete(w http.ResponseWriter, r *http.Request, a storage.Attem
 		Session: storage.Session{
 			ID: keys.Hash(key), AuthTime: now, CreatedAt: now, SeenAt: now,
 			ExpiresAt: now.Add(l.cfg.SessionTTL), IdleAt: now.Add(l.cfg.SessionIdle),
-			Browser: agent(r), Network: network(r),
+			Browser: agent(r), Network: l.whereFrom(r, l.cfg.Templates.Locale(r)),
 		},
 		Current: l.sessionID(r),
 		UserID:  keys.ID(),

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -41,6 +42,32 @@ func TestLinkCompletesInTheBrowserThatAsked(t *testing.T) {
 	a := w.attempt(token)
 	if a.Agent != "Firefox on Linux" || a.Network != "203.0.113.0/24" || a.ClientID != "id-of-app" || a.ClientName != "app" || a.Locale != "en" {
 		t.Errorf("attempt %+v", a)
+	}
+}
+
+// TestThePlaceStandsBeforeTheNetwork, in the language of the browser, where it
+// is known.
+func TestThePlaceStandsBeforeTheNetwork(t *testing.T) {
+	known := map[string]string{"203.0.113.7 en": "Berlin, Germany"}
+	w := newWorld(t, func(c *Config) {
+		c.Place = func(addr netip.Addr, language string) string { return known[addr.String()+" "+language] }
+	})
+	b := w.browser()
+	for _, want := range []string{"Berlin, Germany · 203.0.113.0/24", "203.0.113.0/24"} {
+		_, token := b.ask(b.handle("app"), "ada@example.com")
+		if have := w.attempt(token).Network; have != want {
+			t.Errorf("attempt of %q, want %q", have, want)
+		}
+		b.post(b.get("/login?token=" + token).forms["confirm"])
+		login, err := b.session()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := login.Session.Network; have != want {
+			t.Errorf("session of %q, want %q", have, want)
+		}
+		clear(known)
+		b = w.browser()
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -94,6 +95,11 @@ type Config struct {
 	Deny   []string // stronger than Allow
 
 	PerAddress, PerNetwork, PerInstance Limit // of links asked for; zero: off
+
+	// Place names the place of an address, in a language or else in English, such
+	// as "Berlin, Germany"; "" where it is unknown. People are told it with a
+	// login that was asked for. nil: no place is named.
+	Place func(addr netip.Addr, language string) string
 
 	Now func() time.Time                              // nil: time.Now
 	Log func(ctx context.Context, attrs ...slog.Attr) // adds to the line of the request; nil: nothing

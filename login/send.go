@@ -35,7 +35,8 @@ func (l *Login) sendMagicLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errInvalidEmail
 	}
-	_, err = l.ask(r, storage.Attempt{Txn: keys.ID(), Locale: l.cfg.Templates.Locale(r), Agent: agent(r), Network: network(r)}, addr, l.cfg.Now())
+	locale := l.cfg.Templates.Locale(r)
+	_, err = l.ask(r, storage.Attempt{Txn: keys.ID(), Locale: locale, Agent: agent(r), Network: l.whereFrom(r, locale)}, addr, l.cfg.Now())
 	if err != nil {
 		return err
 	}

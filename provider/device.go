@@ -59,7 +59,7 @@ func (p *Provider) deviceAuthorization(c *call, client storage.Client) (any, err
 	random, now := keys.Random(refreshRandom), p.cfg.Now()
 	d := storage.Device{
 		ID: keys.Hash(random), ClientID: client.ID, Scopes: asked.Scopes, Resources: resources, JKT: jkt,
-		Agent: deviceAgent(c.Request), Network: network(c.Request),
+		Agent: deviceAgent(c.Request), Network: p.whereFrom(c.Request),
 		CreatedAt: now, ExpiresAt: now.Add(deviceTTL), Interval: deviceInterval, PollAt: now,
 	}
 	if err := p.addDevice(c, &d); err != nil {

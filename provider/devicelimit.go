@@ -43,19 +43,34 @@ func networkKey(r *http.Request) string { return networkPrefix(r, 32, 64) }
 // address, the /48 of an IPv6 address.
 func network(r *http.Request) string { return networkPrefix(r, 24, 48) }
 
-func networkPrefix(r *http.Request, bits4, bits6 int) string {
+// whereFrom is network, with the place before it where that is known.
+func (p *Provider) whereFrom(r *http.Request) string {
+	about, addr := network(r), remoteAddr(r)
+	if p.cfg.Place == nil || !addr.IsValid() {
+		return about
+	}
+	if place := p.cfg.Place(addr, ""); place != "" { // the person's language isn't known yet
+		return place + " · " + about
+	}
+	return about
+}
+
+func remoteAddr(r *http.Request) netip.Addr {
 	addr, err := netip.ParseAddr(r.RemoteAddr)
 	if err != nil {
 		withPort, _ := netip.ParseAddrPort(r.RemoteAddr)
 		addr = withPort.Addr()
 	}
-	addr = addr.Unmap().WithZone("")
-	bits := bits6
+	return addr.Unmap().WithZone("")
+}
+
+func networkPrefix(r *http.Request, bits4, bits6 int) string {
+	addr, bits := remoteAddr(r), bits6
 	if addr.Is4() {
 		bits = bits4
 	}
 	prefix, err := addr.Prefix(bits)
-	if err != nil {
+	if err != nil || !prefix.IsValid() {
 		return ""
 	}
 	return prefix.String()

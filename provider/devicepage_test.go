@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,25 @@ func TestDevicePageAsks(t *testing.T) {
 			t.Errorf("%s: forms %v", a, a.forms)
 		}
 		w.granted(d.poll())
+	}
+}
+
+// Where it is known, the page names the place of the device.
+func TestDevicePageNamesThePlace(t *testing.T) {
+	t.Parallel()
+	w := newDeviceWorld(t, func(c *Config) {
+		c.Place = func(addr netip.Addr, _ string) string {
+			return map[string]string{"203.0.113.77": "Berlin, Germany"}[addr.String()]
+		}
+	})
+	b := w.signedIn("ada@example.com")
+	for addr, want := range map[string]string{"203.0.113.77:5000": ">Berlin, Germany · 203.0.113.0/24<", "198.51.100.1:5000": ">198.51.100.0/24<"} {
+		r := newRequest("POST", "/device_authorization", params("client_id", "tv", "scope", "openid"))
+		r.RemoteAddr = addr
+		code, _ := w.send(r).json["user_code"].(string)
+		if page := b.types(code); !strings.Contains(page.body, want) {
+			t.Errorf("%s: the page does not tell %q", addr, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -42,6 +43,10 @@ type Config struct {
 	// the instance, Allow and Deny, and those of clients.
 	Allowed     func(key string, allow, deny []string) bool
 	Allow, Deny []string
+
+	// Place names the place of an address, in a language or else in English; "":
+	// unknown. It stands with a device that asks. nil: no place is named.
+	Place func(addr netip.Addr, language string) string
 
 	Now func() time.Time
 	Log func(ctx context.Context, attrs ...slog.Attr) // adds to the line of the request; nil: nothing

@@ -170,7 +170,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	w.store = &watched{Store: w.engine}
 	c := Config{
 		Languages: templates.Languages(),
-		Issuer: issuer, Store: w.store, Templates: pages, Clients: testClients(),
+		Issuer:    issuer, Store: w.store, Templates: pages, Clients: testClients(),
 		CodeTTL: codeTTL, AccessTTL: accessTTL, IDTTL: idTTL, RefreshTTL: refreshTTL, RefreshIdle: refreshIdle,
 		Allowed: allowed, Now: w.clock.Now, Log: w.logged.add,
 	}

@@ -75,7 +75,13 @@ type Settings struct {
 	// issuer, as Tailscale asks: the issuer's own host, and these. The web server
 	// of each has to pass that path on.
 	WebFingerDomains []string `yaml:"webfinger_domains"`
-	Branding         Branding `yaml:"branding"`
+	// Database of cities or countries in MaxMind's format, such as GeoLite2 City
+	// (with an account of maxmind.com) or DB-IP City Lite (db-ip.com, without). With
+	// it, mails and pages say about where a login was asked for: "Berlin, Germany"
+	// before the network. It is kept in memory and read again when it changes, and
+	// nothing is sent anywhere. Mind that its licence wants its source named.
+	GeoIPFile string   `yaml:"geoip_file"`
+	Branding  Branding `yaml:"branding"`
 	// The applications. Those added with `sealpost client add` come on top; on
 	// the same id the file wins.
 	Clients []Client `yaml:"clients"`
@@ -354,6 +360,7 @@ func (s *Settings) Validate() error {
 	}
 	for _, f := range []struct{ key, file string }{
 		{"tls.cert_file", s.TLS.CertFile}, {"tls.key_file", s.TLS.KeyFile}, {"branding.logo_file", s.Branding.LogoFile},
+		{"geoip_file", s.GeoIPFile},
 	} {
 		if _, err := os.Stat(f.file); f.file != "" && err != nil {
 			wrong.add(f.key, f.file, "cannot be read: %v", errors.Unwrap(err))

@@ -79,6 +79,8 @@ var engines = map[string]func(t testing.TB) string{
 //	mailserver [refuse TEXT]   a mail server without or with an opinion; $SMTP is its address
 //	cloudflare [STATUS ERROR]  Cloudflare's Email Service, which takes every mail or none; $API is where
 //	certificate HOST           writes cert.pem and key.pem
+//	cities FILE NETWORK CITY COUNTRY
+//	                           writes a database of this one place
 //	served                     stdout is the serial number of the certificate that the server shows, and of cert.pem
 //	occupy                     listens somewhere; $OCCUPIED is where
 //	mode FILE PERMISSIONS      the file has these permissions
@@ -364,6 +366,16 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		w.roots.AppendCertsFromPEM(cert)
 		return errors.Join(replace(ts.MkAbs("key.pem"), key), replace(ts.MkAbs("cert.pem"), cert))
+	}),
+	"cities": command(func(ts *testscript.TestScript, _ *world, args []string) error {
+		if len(args) != 4 {
+			return errUsage
+		}
+		content, err := placesOf("GeoLite2-City", map[string][2]names{args[1]: {names{"en": args[2]}, names{"en": args[3]}}})
+		if err != nil {
+			return err
+		}
+		return replace(ts.MkAbs(args[0]), content)
 	}),
 	"served": command(func(ts *testscript.TestScript, w *world, _ []string) error {
 		conn, err := tls.Dial("tcp", w.server.listen, &tls.Config{InsecureSkipVerify: true}) // to look, not to trust

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -126,6 +127,14 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	for _, c := range s.Clients {
 		fixed = append(fixed, c.Client)
 	}
+	var place func(addr netip.Addr, language string) string
+	if s.GeoIPFile != "" {
+		known, err := openPlaces(s.GeoIPFile, in.logger)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		place = known.place
+	}
 	roots, err := s.Outbound.roots()
 	if err != nil {
 		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
@@ -137,7 +146,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
 		Resources: s.Resources, DPoPNonce: s.Tokens.DPoPNonce, Languages: templates.Languages(),
 		Fetch:        provider.FetchConfig{Allow: s.Outbound.Allow, Loopback: s.loopbackIssuer(), RootCAs: roots},
-		Registration: s.Registration.Dynamic, ClientDocuments: s.Registration.ClientIDMetadata == "on",
+		Registration: s.Registration.Dynamic, ClientDocuments: s.Registration.ClientIDMetadata == "on", Place: place,
 		RegistrationLimit: storage.Limit{Max: s.Limits.Registrations.Max, Window: s.Limits.Registrations.Per},
 	})
 	if err != nil {
@@ -165,7 +174,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,
 		PerAddress: s.Limits.PerAddress.Limit, PerNetwork: s.Limits.PerNetwork.Limit, PerInstance: s.Limits.PerInstance.Limit,
-		Now: in.now, Log: logAttrs,
+		Place: place, Now: in.now, Log: logAttrs,
 	})
 	if err != nil {
 		return nil, err
