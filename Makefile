@@ -11,8 +11,9 @@ test: bin/oauth2-proxy
 	./test/setup.sh
 	CGO_ENABLED=1 go test -race -json -timeout 12m ./... | go run ./test/report
 
-test-integration: test/integration/node/node_modules/.package-lock.json | setup-integration
+test-integration: test/integration/node/node_modules/.package-lock.json bin/caddy | setup-integration
 	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 6m ./test/integration | go run ./test/report
+	cd test/deploy && go test -count 1 -timeout 6m ./...
 
 setup-integration:
 	./test/setup.sh integration
@@ -27,6 +28,7 @@ lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted; exit 1; fi
 	go mod tidy -diff
 	go vet -tags screenshots,integration ./...
+	cd test/deploy && go mod tidy -diff && go vet ./...
 	go tool staticcheck -tags screenshots,integration ./...
 
 generate: ## docs/settings.md, from the comments in config.go
@@ -36,6 +38,10 @@ generate: ## docs/settings.md, from the comments in config.go
 # dependencies are not ours.
 bin/oauth2-proxy: test/oauth2proxy/go.mod test/oauth2proxy/go.sum
 	cd test/oauth2proxy && CGO_ENABLED=0 go build -o ../../bin/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
+
+# What stands in front of Sealpost in deploy/, likewise.
+bin/caddy: test/caddy/go.mod test/caddy/go.sum
+	cd test/caddy && CGO_ENABLED=0 go build -o ../../bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
 
 screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail LANGS=de,ar for some
 	./test/setup.sh

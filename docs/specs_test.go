@@ -141,3 +141,29 @@ func TestLinks(t *testing.T) {
 		t.Error("no links found")
 	}
 }
+
+// TestNamedTests finds every test that a page names as folder.TestName.
+func TestNamedTests(t *testing.T) {
+	named := 0
+	for _, pattern := range []string{"*.md", "*/*.md"} {
+		pages, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range pages {
+			text, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile("`(e2e|integration|deploy)\\.(Test\\w+)`").FindAllStringSubmatch(string(text), -1) {
+				named++
+				if !strings.Contains(testCode(t, filepath.Join("test", m[1])), "func "+m[2]+"(") {
+					t.Errorf("%s names %s.%s, which does not exist", page, m[1], m[2])
+				}
+			}
+		}
+	}
+	if named < 10 {
+		t.Errorf("only %d tests are named", named)
+	}
+}

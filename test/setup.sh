@@ -13,6 +13,9 @@ have_chromium() {
 }
 have_pgbouncer() { command -v pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_compiler() { command -v gcc || command -v clang; }
+have_pg_dump() { command -v pg_dump; }
+have_nginx() { command -v nginx || [ -x /usr/sbin/nginx ]; }
+have_systemd() { command -v systemd-analyze; }
 have_apache() { [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]; }
 have_node() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 have_npm() { command -v npm; }
@@ -30,10 +33,13 @@ fi
 packages=""
 have_compiler >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 [ -n "${SEALPOST_TEST_POSTGRES:-}" ] || have_postgres >/dev/null 2>&1 || packages="$packages postgresql"
+have_pg_dump >/dev/null 2>&1 || packages="$packages postgresql-client"
 have_pgbouncer >/dev/null 2>&1 || packages="$packages pgbouncer"
 have_chromium >/dev/null 2>&1 || packages="$packages chromium"
 if [ "${1:-}" = integration ]; then # apache2-bin: the server, and no service
 	have_apache || packages="$packages apache2-bin libapache2-mod-auth-openidc"
+	have_nginx >/dev/null 2>&1 || packages="$packages nginx-light"
+	have_systemd >/dev/null 2>&1 || packages="$packages systemd"
 	have_node >/dev/null 2>&1 || packages="$packages nodejs"
 	have_npm >/dev/null 2>&1 || packages="$packages npm"
 	have_authlib >/dev/null 2>&1 || packages="$packages python3-authlib python3-flask python3-requests"

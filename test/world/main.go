@@ -68,7 +68,7 @@ func OnEveryEngine(t *testing.T, scenario func(t *testing.T, w *World)) {
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			scenario(t, newWorld(t, engine))
+			scenario(t, New(t, engine))
 		})
 	}
 }

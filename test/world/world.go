@@ -35,7 +35,8 @@ type World struct {
 	instances []*Instance
 }
 
-func newWorld(t testing.TB, engine string) *World {
+// New makes an installation; nothing of it runs yet.
+func New(t testing.TB, engine string) *World {
 	t.Helper()
 	sealpost(t)
 	w := &World{T: t, Engine: engine, dir: t.TempDir(), secret: NewSecret(), Issuer: "http://localhost:" + FreePort(t)}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// TestCommandsOfThePages holds the shell blocks of README.md and docs to a
+// shell, which has to be able to read them, and each sealpost command in them
+// to the command line. Nothing is run.
+func TestCommandsOfThePages(t *testing.T) {
+	pages := []string{"../../README.md"}
+	err := filepath.WalkDir("../../docs", func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".md") {
+			pages = append(pages, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commandsSeen int
+	block := regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range block.FindAllSubmatch(text, -1) {
+			check := exec.Command("sh", "-n")
+			check.Stdin = bytes.NewReader(found[1])
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("%s: a shell cannot read\n%s%s", page, found[1], out)
+			}
+			for _, words := range commandsIn(string(found[1])) {
+				commandsSeen++
+				var line commands
+				parser, err := kong.New(&line, kong.Exit(func(int) {}), kong.Writers(new(bytes.Buffer), new(bytes.Buffer)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := parser.Parse(words); err != nil {
+					t.Errorf("%s: sealpost %s: %v", page, strings.Join(words, " "), err)
+				}
+			}
+		}
+	}
+	if commandsSeen < 20 {
+		t.Errorf("only %d commands were found", commandsSeen)
+	}
+}
+
+// sealpostCall is a call at the start of a command, up to its end.
+var sealpostCall = regexp.MustCompile(`(?m)(?:^|[(;&|] ?|\bdo |\buntil |\bexec \S+ )(?:\./|/)?sealpost ([^\n;|&>)#]*)`)
+
+// commandsIn gives the words of each sealpost command of a shell script.
+func commandsIn(script string) [][]string {
+	script = strings.ReplaceAll(script, "\\\n", " ")
+	script = regexp.MustCompile(`\$\([^()]*\)`).ReplaceAllStringFunc(script, func(inner string) string {
+		if strings.Contains(inner, "sealpost ") {
+			return inner
+		}
+		return "VALUE"
+	})
+	var all [][]string
+	for _, call := range sealpostCall.FindAllStringSubmatch(script, -1) {
+		var words []string
+		for _, word := range regexp.MustCompile(`"[^"]*"?|'[^']*'|[^\s"']+`).FindAllString(call[1], -1) {
+			words = append(words, strings.Trim(word, `"'`))
+		}
+		all = append(all, words)
+	}
+	return all
+}
