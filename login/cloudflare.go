@@ -125,14 +125,11 @@ func (t *cloudflareTransport) deliver(ctx context.Context, m message) *failure {
 	}
 	var connected atomic.Bool // from then on the mail may be taken
 	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	req, err := http.NewRequestWithContext(trace, http.MethodPost, t.endpoint, bytes.NewReader(body))
+	req, err := t.request(trace, http.MethodPost, t.endpoint, bytes.NewReader(body))
 	if err != nil {
-		return failed(ctx, stageConnect, errors.New("malformed address")) // the error tells the account
+		return failed(ctx, stageConnect, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+t.token)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "Sealpost")
 	t.log.printf("C: POST send_raw (the mail, %d bytes)", len(m.raw))
 	resp, err := t.client.Do(req)
 	switch {
@@ -151,6 +148,18 @@ func (t *cloudflareTransport) deliver(ctx context.Context, m message) *failure {
 		t.log.printf("S: %s", f.detail())
 	}
 	return f
+}
+
+// request makes a request of the API.
+func (t *cloudflareTransport) request(ctx context.Context, method, address string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, errors.New("malformed address") // the error tells the account
+	}
+	req.Header.Set("Authorization", "Bearer "+t.token)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "Sealpost")
+	return req, nil
 }
 
 // withoutURL leaves out the address of a request, which has the account in it.

@@ -33,6 +33,12 @@ func CheckSender(from string) error {
 	return err
 }
 
+// SenderDomain is the domain of a sender, in ASCII.
+func SenderDomain(from string) (string, error) {
+	s, err := parseSender(from)
+	return s.domain, err
+}
+
 // parseSender reads the sender: Example <login@example.com>.
 func parseSender(from string) (sender, error) {
 	fail := errors.New("write one address, its local part in ASCII: Example <login@example.com>")

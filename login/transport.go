@@ -296,6 +296,9 @@ func (m *MailServer) trust(query string) error {
 	return nil
 }
 
+// Host is where the server is: a name in ASCII, or an address.
+func (m MailServer) Host() string { return m.host }
+
 func (m MailServer) address() string { return net.JoinHostPort(m.host, m.port) }
 
 // transport makes a connection's worth of transport, which greets as helo.
@@ -306,8 +309,8 @@ func (m MailServer) transport(helo string, log *dialogue) transport {
 	return &smtpTransport{server: m, helo: helo, log: log}
 }
 
-// signs says whether the server signs mail itself and takes none that is signed.
-func (m MailServer) signs() bool { return m.security == cloudflareAPI || m.ofCloudflare() }
+// Signs says whether the server signs mail itself and takes none that is signed.
+func (m MailServer) Signs() bool { return m.security == cloudflareAPI || m.ofCloudflare() }
 
 // ofCloudflare says whether the SMTP server is Cloudflare's.
 func (m MailServer) ofCloudflare() bool { return strings.HasSuffix(m.host, ".mx.cloudflare.net") }

@@ -19,7 +19,8 @@ type cloudflare struct {
 	refuse []string // status and name of an error; empty: it takes every mail
 }
 
-// ServeHTTP is POST /client/v4/accounts/ACCOUNT/email/sending/send_raw.
+// ServeHTTP is POST /client/v4/accounts/ACCOUNT/email/sending/send_raw, and GET
+// …/suppressions.
 func (c *cloudflare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fail := func(status, name string) {
 		var code int
@@ -36,10 +37,14 @@ func (c *cloudflare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	switch {
-	case r.Method != http.MethodPost || r.URL.String() != "/client/v4/accounts/"+cloudflareID+"/email/sending/send_raw":
-		fail("404", "not_found")
+	case r.Method == http.MethodGet && r.URL.String() == "/client/v4/accounts/"+cloudflareID+"/email/sending/suppressions?email=login%40example.com" &&
+		r.Header.Get("Authorization") == "Bearer "+cloudflareToken:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"success":true,"errors":[],"messages":[],"result":[]}`)
 	case r.Header.Get("Authorization") != "Bearer "+cloudflareToken:
 		fail("401", "authentication.unauthorized")
+	case r.Method != http.MethodPost || r.URL.String() != "/client/v4/accounts/"+cloudflareID+"/email/sending/send_raw":
+		fail("404", "not_found")
 	case d.Decode(&mail) != nil || mail.From != "login@example.com" || len(mail.Recipients) != 1:
 		fail("400", "invalid_request_schema")
 	case len(c.refuse) > 0:

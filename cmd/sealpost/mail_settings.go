@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"net/mail"
 	"os"
-	"strings"
 
 	"github.com/sealpost/sealpost/login"
 )
@@ -35,11 +33,11 @@ func (m Mail) signingDomain() string {
 	if m.DKIM.Domain != "" {
 		return m.DKIM.Domain
 	}
-	from, err := mail.ParseAddress(m.From)
+	domain, err := login.SenderDomain(m.From)
 	if err != nil {
 		return ""
 	}
-	return from.Address[strings.LastIndex(from.Address, "@")+1:]
+	return domain
 }
 
 // readDKIM reads the keys that sign: RSA first, Ed25519 second.

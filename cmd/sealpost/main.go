@@ -66,6 +66,7 @@ type commands struct {
 	Backup      backupCommand      `cmd:"" help:"Copy the SQLite database, beside a running server."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the server on this machine whether it is well."`
 
+	Doctor  doctorCommand  `cmd:"" help:"Look for what is wrong: settings, database, mail, DNS, certificate, clock, proxy."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

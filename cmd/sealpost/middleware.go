@@ -185,11 +185,7 @@ func realAddress(trusted []netip.Prefix) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			peer, ok := parseAddr(r.RemoteAddr)
 			if ok && trusts(peer) {
-				hops := splitList(r.Header.Values("X-Forwarded-For"))
-				if len(hops) == 0 {
-					hops = forwardedFor(r.Header.Values("Forwarded"))
-				}
-				for _, hop := range slices.Backward(hops) {
+				for _, hop := range slices.Backward(forwardedHops(r)) {
 					addr, ok := parseAddr(hop)
 					if !ok {
 						break // "unknown" or nonsense: the last hop we understand counts
@@ -203,6 +199,14 @@ func realAddress(trusted []netip.Prefix) func(http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		})
 	}
+}
+
+// forwardedHops are whom a request came from, as the proxies say.
+func forwardedHops(r *http.Request) []string {
+	if hops := splitList(r.Header.Values("X-Forwarded-For")); len(hops) > 0 {
+		return hops
+	}
+	return forwardedFor(r.Header.Values("Forwarded"))
 }
 
 func splitList(values []string) []string {

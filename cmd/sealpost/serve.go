@@ -68,6 +68,7 @@ func (c serveCommand) Run(p *process) error {
 // instance is a running provider: everything built, top to bottom, by build.
 type instance struct {
 	settings Settings
+	secret   keys.Secret
 	issuer   *url.URL
 	now      func() time.Time
 	logger   *slog.Logger
@@ -101,6 +102,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if err != nil {
 		return nil, usageError{err}
 	}
+	in.secret = secret
 	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer, Language: s.Branding.Language}
 	if s.Branding.LogoFile != "" {
 		if branding.Logo, err = os.ReadFile(s.Branding.LogoFile); err != nil {
@@ -255,6 +257,7 @@ func (in *instance) router() chi.Router {
 // middleware stands before every page, the outermost first.
 func (in *instance) middleware() chi.Middlewares {
 	return chi.Middlewares{
+		tellHops(in.secret, in.settings.Issuer, in.settings.TrustedProxies, in.now),
 		realAddress(in.settings.TrustedProxies), // before the log, which tells where from
 		logRequests(in.logger, in.metrics, in.tracer, in.now),
 		securityHeaders(in.issuer),

@@ -140,6 +140,12 @@ func (db *DB) Ping(ctx context.Context) error {
 	return db.call(ctx, "ping", func(ctx context.Context, c *pgxpool.Conn) error { return c.Ping(ctx) })
 }
 
+// Clock gives the server's time, for comparison: nothing is decided by it.
+func (db *DB) Clock(ctx context.Context) (now time.Time, err error) {
+	err = db.get(ctx, "clock", []any{&now}, `SELECT clock_timestamp()`)
+	return now, err
+}
+
 // Migrate brings the schema up to date, as long as ctx allows. Any number of
 // replicas may do it at once; the one that migrates holds two connections, which
 // a pooler in between must have to give. On a schema newer than this program's
