@@ -132,15 +132,24 @@ func (v view) Menu() ([]Choice, error) {
 	if v.request.Method != http.MethodGet || moves(v.Page) || len(v.request.URL.RawQuery) > 2048 {
 		return nil, nil
 	}
+	all, err := v.Choices()
+	for i, c := range all {
+		query := v.request.URL.Query()
+		query.Set("lang", c.Lang)
+		all[i].URL = (&url.URL{RawQuery: query.Encode()}).String()
+	}
+	return all, err
+}
+
+// Choices are the languages there are, without links.
+func (v view) Choices() ([]Choice, error) {
 	var all []Choice
 	for _, w := range v.t.languages.words {
 		name, err := w.T("language.name")
 		if err != nil {
 			return nil, err
 		}
-		query := v.request.URL.Query()
-		query.Set("lang", w.Lang)
-		all = append(all, Choice{w.Lang, w.Dir, name, (&url.URL{RawQuery: query.Encode()}).String()})
+		all = append(all, Choice{Lang: w.Lang, Dir: w.Dir, Name: name})
 	}
 	slices.SortFunc(all, func(a, b Choice) int { return strings.Compare(a.Lang, b.Lang) })
 	return all, nil

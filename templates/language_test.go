@@ -206,6 +206,9 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 			}
 			speaks(t, it.name, doc.text(), lang, sentences)
 			for _, field := range doc.tags("input") {
+				if field.get("name") == "name" && field.get("dir") == "auto" || field.get("type") == "checkbox" {
+					continue // a name is of any script
+				}
 				if field.get("type") != "hidden" && field.get("dir") != "ltr" {
 					t.Errorf("%s: what is typed into %s runs with the language", it.name, field.get("name"))
 				}
@@ -292,7 +295,7 @@ func TestDatesInTheFormOfTheLanguage(t *testing.T) {
 		"uk": "2 березня 2026 р., 12:00 UTC", "tr": "2 Mart 2026 12:00 UTC", "ja": "2026年3月2日 12:00（UTC）", "zh-Hans": "2026年3月2日 12:00（UTC）",
 		"ar": "2 مارس 2026، 12:00 UTC", "he": "2 במרץ 2026, 12:00 UTC",
 	} {
-		have, err := mailView{words: s.languages.get(lang)}.At(noon)
+		have, err := s.languages.get(lang).At(noon)
 		if err != nil || have != want {
 			t.Errorf("%s: %q, %v, want %q", lang, have, err, want)
 		}

@@ -59,7 +59,15 @@ func (v mailView) Place() string {
 	return v.Brand()
 }
 
-func (v mailView) Subject() (string, error) { return v.T("mail.subject", "App", v.Place()) }
+// Address says whether the link gives somebody another address.
+func (v mailView) Address() bool { return v.Mail.Purpose == PurposeAddress }
+
+func (v mailView) Subject() (string, error) {
+	if v.Address() {
+		return v.T("mail.address.subject", "App", v.Place())
+	}
+	return v.T("mail.subject", "App", v.Place())
+}
 
 func (v mailView) Theme() theme { return v.t.theme }
 
@@ -129,16 +137,6 @@ func (v mailView) Facts() ([]Fact, error) {
 		facts = append(facts, f)
 	}
 	return facts, nil
-}
-
-// At is a date and time in UTC, as nobody knows the reader's zone.
-func (v mailView) At(at time.Time) (string, error) {
-	at = at.UTC()
-	month, err := v.T(fmt.Sprintf("month.%d", at.Month()))
-	if err != nil {
-		return "", err
-	}
-	return v.T("when.at", "Day", at.Day(), "Month", month, "Year", at.Year(), "Time", at.Format("15:04"))
 }
 
 // Lasts is how long the link works from when it was asked for.

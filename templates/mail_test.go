@@ -17,7 +17,7 @@ func TestLoginMail(t *testing.T) {
 		if place == "" {
 			place = "Example"
 		}
-		if subject != "Sign in to "+place {
+		if subject != "Sign in to "+place && (m.Purpose != PurposeAddress || subject != "Your new address for "+place) {
 			t.Errorf("%s: subject %q", name, subject)
 		}
 

@@ -173,6 +173,7 @@ type Account struct {
 	Email, Name, Locale string
 	Notice              string // "", or what was done: "saved", "session-ended", "sessions-ended", "app-removed" or "address-changed"
 	Error               string // "", "invalid-email", "address-taken" or "invalid-name"
+	NewEmail            string // as typed, with an Error about it
 	Sessions            []AccountSession
 	Apps                []AccountApp
 	Events              []AccountEvent // the newest first

@@ -115,26 +115,32 @@ func (n *node) form(t *testing.T, name string) *node {
 // The hooks are a contract with themes, tests and assistive tools.
 func TestHooksOfEveryPage(t *testing.T) {
 	want := map[string][]string{
-		"login":          {"email", "cancel"},
-		"sent":           {"enter-code", "resend", "change-email", "cancel"},
-		"other-browser":  {"show-code", "not-me"},
-		"code":           {"not-me"},
-		"confirm":        {"confirm"},
-		"signed-in":      {"logout"},
-		"expired":        {"resend"},
-		"used":           {"resend"},
-		"superseded":     {"resend"},
-		"cancelled":      {"resend"},
-		"unknown":        nil,
-		"limited":        nil,
-		"consent":        {"consent-allow", "consent-deny"},
-		"device":         {"device-code"},
-		"device-ask":     {"device-allow", "device-deny"},
-		"select-account": {"account-continue", "account-switch"},
-		"logout":         {"logout"},
-		"logged-out":     nil,
-		"error":          nil,
-		"form-post":      {"form-post"},
+		"login":                 {"email", "cancel"},
+		"sent":                  {"enter-code", "resend", "change-email", "cancel"},
+		"other-browser":         {"show-code", "not-me"},
+		"code":                  {"not-me"},
+		"confirm":               {"confirm"},
+		"signed-in":             {"logout"},
+		"expired":               {"resend"},
+		"used":                  {"resend"},
+		"superseded":            {"resend"},
+		"cancelled":             {"resend"},
+		"cancelled-mute":        {"mute"},
+		"account":               {"account-logout", "profile", "address", "session-end", "session-end", "sessions-end", "app-remove", "app-remove", "export", "delete-ask"},
+		"account-fresh-address": {"fresh"},
+		"account-delete":        {"delete"},
+		"account-deleted":       nil,
+		"sent-undelivered":      {"change-email", "resend", "cancel"},
+		"unknown":               nil,
+		"limited":               nil,
+		"consent":               {"consent-allow", "consent-deny"},
+		"device":                {"device-code"},
+		"device-ask":            {"device-allow", "device-deny"},
+		"select-account":        {"account-continue", "account-switch"},
+		"logout":                {"logout"},
+		"logged-out":            nil,
+		"error":                 nil,
+		"form-post":             {"form-post"},
 	}
 	s, seen := site(t), map[string]bool{}
 	for _, it := range samples(intranet, ada) {
@@ -184,7 +190,7 @@ func TestFormsPostAndNameTheirAction(t *testing.T) {
 			if strings.ContainsAny(f.get("action"), "?&") {
 				t.Errorf("%s: form %s has a value in its address", it.name, name)
 			}
-			if f.get("action") == "/login" && !slices.Equal(fields["action"], []string{name}) {
+			if (f.get("action") == "/login" || f.get("action") == "/account") && !slices.Equal(fields["action"], []string{name}) {
 				t.Errorf("%s: form %s names the action %q", it.name, name, fields["action"])
 			}
 			for field, values := range fields {
@@ -216,6 +222,17 @@ func TestFormsCarryWhatTheyAreAbout(t *testing.T) {
 		{Confirm{Token: "t"}, "confirm", "/login", url.Values{"action": {"confirm"}, "token": {"t"}}},
 		{Expired{Token: "t", Resend: true}, "resend", "/login", url.Values{"action": {"resend"}, "token": {"t"}}},
 		{Used{Wait: "w", Resend: true}, "resend", "/login", url.Values{"action": {"resend"}, "wait": {"w"}}},
+		{Login{Account: true}, "email", "/login", url.Values{"action": {"email"}, "request": {""}, "account": {"1"}}},
+		{Cancelled{NotMe: true, Mute: "t"}, "mute", "/login", url.Values{"action": {"mute"}, "token": {"t"}}},
+		{Account{}, "account-logout", "/account", url.Values{"action": {"account-logout"}}},
+		{Account{}, "profile", "/account", url.Values{"action": {"profile"}}},
+		{Account{}, "address", "/account", url.Values{"action": {"address"}}},
+		{Account{Sessions: []AccountSession{{ID: "s1", Current: true}, {ID: "s2"}}}, "session-end", "/account", url.Values{"action": {"session-end"}, "session": {"s2"}}},
+		{Account{Sessions: []AccountSession{{ID: "s1", Current: true}, {ID: "s2"}}}, "sessions-end", "/account", url.Values{"action": {"sessions-end"}}},
+		{Account{Apps: []AccountApp{{ID: "wiki"}}}, "app-remove", "/account", url.Values{"action": {"app-remove"}, "client": {"wiki"}}},
+		{Account{}, "delete-ask", "/account", url.Values{"action": {"delete-ask"}}},
+		{Account{State: "fresh", Next: "export"}, "fresh", "/account", url.Values{"action": {"fresh"}, "next": {"export"}}},
+		{Account{State: "delete"}, "delete", "/account", url.Values{"action": {"delete"}}},
 		{SelectAccount{Request: "r"}, "account-continue", "/login", url.Values{"action": {"account-continue"}, "request": {"r"}}},
 		{SelectAccount{Request: "r"}, "account-switch", "/login", url.Values{"action": {"account-switch"}, "request": {"r"}}},
 		{Consent{Request: "r", Token: "t"}, "consent-allow", "/authorize/resume", url.Values{"request": {"r"}, "token": {"t"}, "consent": {"allow"}}},

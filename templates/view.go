@@ -42,6 +42,12 @@ func (v view) Client() Client {
 	return Client{}
 }
 
+// Address says whether the page is about a new address of somebody.
+func (v view) Address() bool {
+	f := reflect.ValueOf(v.Page).FieldByName("Purpose")
+	return f.IsValid() && f.String() == PurposeAddress
+}
+
 // App is the name of that relying party, "" when there is none.
 func (v view) App() string { return appName(v.Client()) }
 

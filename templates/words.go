@@ -194,6 +194,26 @@ func (w words) Agent(agent string) (string, error) {
 	return w.T("agent.on", "Browser", browser, "System", system)
 }
 
+// On is a date in UTC, as nobody knows the reader's zone.
+func (w words) On(at time.Time) (string, error) {
+	at = at.UTC()
+	month, err := w.T(fmt.Sprintf("month.%d", at.Month()))
+	if err != nil {
+		return "", err
+	}
+	return w.T("when.on", "Day", at.Day(), "Month", month, "Year", at.Year())
+}
+
+// At is a date and time in UTC.
+func (w words) At(at time.Time) (string, error) {
+	at = at.UTC()
+	month, err := w.T(fmt.Sprintf("month.%d", at.Month()))
+	if err != nil {
+		return "", err
+	}
+	return w.T("when.at", "Day", at.Day(), "Month", month, "Year", at.Year(), "Time", at.Format("15:04"))
+}
+
 // Span says how long d is in the largest unit that is fair to it: key.seconds,
 // key.minutes or key.hours, with Count.
 func (w words) Span(key string, d time.Duration) (string, error) {
