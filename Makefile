@@ -2,10 +2,13 @@
 # make test-integration  the same, for relying parties that others have made
 # make check             what CI runs: format, vet, staticcheck, generated files, tests
 
-.PHONY: test test-integration setup-integration check lint generate screenshots fuzz vuln build
+.PHONY: release test test-integration setup-integration check lint generate screenshots fuzz vuln build
 
 build: ## the binary, bin/sealpost
 	CGO_ENABLED=0 go build -trimpath -o bin/sealpost ./cmd/sealpost
+
+release: ## dist/, the archives of VERSION=v0.1.0, the same bytes for everyone who builds that commit
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./deploy/release -version "$(VERSION)" -out dist
 
 test: bin/oauth2-proxy
 	./test/setup.sh
@@ -14,6 +17,7 @@ test: bin/oauth2-proxy
 test-integration: test/integration/node/node_modules/.package-lock.json bin/caddy | setup-integration
 	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 6m ./test/integration | go run ./test/report
 	cd test/deploy && go test -count 1 -timeout 6m ./...
+	go test -tags integration -count 1 -timeout 6m ./deploy/...
 
 setup-integration:
 	./test/setup.sh integration

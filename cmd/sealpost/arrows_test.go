@@ -16,6 +16,7 @@ import (
 // imports nothing.
 var arrows = map[string][]string{
 	"cmd/sealpost":     {"provider", "login", "keys", "storage", "storage/postgres", "storage/sqlite", "templates"},
+	"deploy/release":   {},
 	"provider":         {"keys", "storage", "templates"},
 	"login":            {"keys", "storage", "templates"},
 	"keys":             {"storage"},

@@ -67,7 +67,13 @@ func (versionCommand) Run(p *process) error {
 	return err
 }
 
+// release is the version of a released binary: make release sets it.
+var release string
+
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
