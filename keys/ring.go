@@ -59,8 +59,9 @@ type Config struct {
 
 // Ring is the set of signing keys in memory. It is safe for concurrent use.
 type Ring struct {
-	cfg   Config
-	state atomic.Pointer[state]
+	cfg      Config
+	state    atomic.Pointer[state]
+	verified verified
 }
 
 // state is one immutable view of the ring.
@@ -188,21 +189,31 @@ func (r *Ring) Sign(alg jose.SignatureAlgorithm, typ string, claims any) (string
 // claims: an expired token verifies, and so does an ID token of a key that is
 // published no more, as a hint; no other token does.
 func (r *Ring) Verify(token, typ string) ([]byte, error) {
+	if known, ok := r.verified.get(token, typ); ok {
+		if k := r.state.Load().keys[known.kid]; k == nil || !k.verifies(typ) {
+			return nil, ErrSignature
+		}
+		return bytes.Clone(known.payload), nil
+	}
 	jws, err := jose.ParseSignedCompact(token, Algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return nil, ErrSignature
 	}
 	header := jws.Signatures[0].Protected
 	k := r.state.Load().keys[header.KeyID]
-	if k == nil || header.Algorithm != k.Algorithm || header.ExtraHeaders[jose.HeaderType] != typ || !k.shown && typ != TypeJWT {
+	if k == nil || header.Algorithm != k.Algorithm || header.ExtraHeaders[jose.HeaderType] != typ || !k.verifies(typ) {
 		return nil, ErrSignature
 	}
 	payload, err := jws.Verify(k.public)
 	if err != nil {
 		return nil, ErrSignature
 	}
-	return payload, nil
+	r.verified.add(token, signed{k.ID, typ, payload})
+	return bytes.Clone(payload), nil
 }
+
+// verifies says whether tokens of a type may still be shown that the key signed.
+func (k *key) verifies(typ string) bool { return k.shown || typ == TypeJWT }
 
 // JWKS gives the public keys (RFC 7517 §5) as bytes that must not be changed,
 // and their ETag.
