@@ -14,13 +14,14 @@ import (
 
 // attemptColumns are the columns of a in the order of attemptFields.
 const attemptColumns = `a.id, a.txn, a.browser, a.request, a.client_id, a.client_name, a.key, a.email, a.locale, a.agent, a.network,
-	a.created_at, a.expires_at, a.used_at, a.superseded_at, a.closed_at, a.cancelled_at, a.code_shown_at, a.tries, a.session_id`
+	a.created_at, a.expires_at, a.used_at, a.superseded_at, a.closed_at, a.cancelled_at, a.code_shown_at, a.tries, a.session_id,
+	a.purpose, a.user_id, a.known, a.undelivered_at`
 
 func attemptFields(a *storage.Attempt) []any {
 	return []any{
 		&a.ID, &a.Txn, &a.Browser, &a.Request, &a.ClientID, &a.ClientName, &a.Key, &a.Email, &a.Locale, &a.Agent, &a.Network,
 		stamp{&a.CreatedAt}, stamp{&a.ExpiresAt}, stamp{&a.UsedAt}, stamp{&a.SupersededAt}, stamp{&a.ClosedAt}, stamp{&a.CancelledAt},
-		stamp{&a.CodeShownAt}, &a.Tries, &a.SessionID,
+		stamp{&a.CodeShownAt}, &a.Tries, &a.SessionID, &a.Purpose, &a.UserID, &a.Known, stamp{&a.UndeliveredAt},
 	}
 }
 
@@ -30,6 +31,12 @@ const (
 	pending = `a.used_at IS NULL AND a.cancelled_at IS NULL AND a.superseded_at IS NULL AND a.expires_at > $1`
 	live    = pending + ` AND a.tries < 5`
 )
+
+// proven holds for an attempt a that may be used at $1: by its link, or, with
+// $3, by its code.
+const proven = pending + ` AND CASE WHEN $3::boolean
+			THEN a.closed_at IS NULL AND a.code_shown_at IS NOT NULL AND a.tries BETWEEN 1 AND 5
+			ELSE a.tries < 5 END`
 
 // The number in live is storage.MaxTries, or this does not compile.
 const (
@@ -42,9 +49,11 @@ const (
 		UPDATE attempts a SET superseded_at = $1
 		WHERE a.txn = $4 AND ` + live + ` AND ` + limitsFree
 	insertAttempt = `
-		INSERT INTO attempts (id, txn, seq, browser, request, client_id, client_name, key, email, locale, agent, network, created_at, expires_at)
+		INSERT INTO attempts (id, txn, seq, browser, request, client_id, client_name, key, email, locale, agent, network, created_at, expires_at,
+			purpose, user_id, known)
 		SELECT $5::text, $4::text, 1 + coalesce((SELECT max(seq) FROM attempts WHERE txn = $4), 0), $6::text, $7::text, $8::text, $9::text,
-			$10::text, $11::text, $12::text, $13::text, $14::text, $1::timestamptz, $15::timestamptz
+			$10::text, $11::text, $12::text, $13::text, $14::text, $1::timestamptz, $15::timestamptz,
+			$16::text, $17::text, $18::boolean
 		WHERE ` + limitsFree
 	insertMail = `
 		INSERT INTO mail (id, attempt_id, created_at, next_at, not_after, tries, updated_at)
@@ -63,7 +72,7 @@ func (db *DB) StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mai
 		queueLimits(b, limits, now, &full)
 		b.Queue(supersedeAttempts, at(now), keys, max, a.Txn)
 		b.Queue(insertAttempt, at(a.CreatedAt), keys, max, a.Txn, a.ID, a.Browser, a.Request, a.ClientID, a.ClientName,
-			a.Key, a.Email, a.Locale, a.Agent, a.Network, at(a.ExpiresAt))
+			a.Key, a.Email, a.Locale, a.Agent, a.Network, at(a.ExpiresAt), string(a.Purpose), a.UserID, a.Known)
 		b.Queue(insertMail, at(m.CreatedAt), keys, max, m.ID, m.AttemptID, at(m.NextAt), at(m.NotAfter), m.Tries)
 		queueUncount(b, limits)
 	})
@@ -158,9 +167,7 @@ func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a
 const completeAttempt = `
 	WITH a AS MATERIALIZED (
 		SELECT a.id, a.key, a.email, a.locale FROM attempts a
-		WHERE a.id = $2 AND ` + pending + ` AND CASE WHEN $3::boolean
-			THEN a.closed_at IS NULL AND a.code_shown_at IS NOT NULL AND a.tries BETWEEN 1 AND 5
-			ELSE a.tries < 5 END
+		WHERE a.id = $2 AND a.purpose <> 'address' AND ` + proven + `
 		FOR UPDATE
 	), u AS (
 		INSERT INTO users AS u (id, key, email, name, locale, groups, created_at, updated_at, last_login_at)
@@ -169,6 +176,8 @@ const completeAttempt = `
 		WHERE known.id IS NOT NULL OR $5::boolean
 		ON CONFLICT (key) DO UPDATE SET last_login_at = excluded.last_login_at WHERE u.disabled_at IS NULL
 		RETURNING ` + userColumns + `
+	), unmuted AS (
+		DELETE FROM mutes m USING u WHERE m.key = u.key
 	), cur AS MATERIALIZED (
 		SELECT ` + sessionColumns + `, s.user_id = u.id AS kept FROM u JOIN sessions s ON s.id = $6 AND ` + liveSession + `
 		FOR UPDATE OF s

@@ -42,7 +42,8 @@ const (
 			UPDATE mail m SET next_at = $3, tries = m.tries + 1, updated_at = $1 FROM due WHERE m.id = due.id
 			RETURNING ` + mailColumns + `, due.next_at AS due_at
 		)
-		SELECT ` + mailColumns + `, ` + attemptColumns + `, ` + userColumns + `
+		SELECT ` + mailColumns + `, ` + attemptColumns + `, ` + userColumns + `,
+			NOT a.known AND EXISTS (SELECT FROM mutes WHERE mutes.key = a.key AND mutes.ends_at > $1)
 		FROM m JOIN attempts a ON a.id = m.attempt_id LEFT JOIN users u ON u.key = a.key
 		ORDER BY m.due_at, m.created_at, m.id`
 )
@@ -57,7 +58,7 @@ func (db *DB) ClaimMail(ctx context.Context, n int, now, leaseUntil time.Time) (
 		b.Queue(expireMail, at(now))
 		b.Queue(claimMail, at(now), n, at(leaseUntil)).Query(func(rows pgx.Rows) error {
 			claimed, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (q storage.QueuedMail, err error) {
-				return q, row.Scan(slices.Concat(mailFields(&q.Mail), attemptFields(&q.Attempt), userFields(&q.User))...)
+				return q, row.Scan(slices.Concat(mailFields(&q.Mail), attemptFields(&q.Attempt), userFields(&q.User), []any{&q.Muted})...)
 			})
 			return err
 		})
@@ -80,9 +81,30 @@ func (db *DB) FinishMail(ctx context.Context, outcomes []storage.MailOutcome, no
 	}
 	// Always in the same order, see queueLimits.
 	outcomes = slices.SortedStableFunc(slices.Values(outcomes), func(a, b storage.MailOutcome) int { return strings.Compare(a.ID, b.ID) })
+	var sent, failed, bounced []string
+	for _, o := range outcomes {
+		switch {
+		case o.State == storage.MailSent:
+			sent = append(sent, o.ID)
+		case o.State == storage.MailFailed && o.Bounced:
+			bounced = append(bounced, o.ID)
+			fallthrough
+		case o.State == storage.MailFailed:
+			failed = append(failed, o.ID)
+		}
+	}
 	return db.transaction(ctx, "finish mail", func(b *pgx.Batch) {
 		for _, o := range outcomes {
 			b.Queue(finishMail, at(now), o.ID, string(o.State), at(o.NextAt), o.Detail)
+		}
+		if len(sent) > 0 {
+			b.Queue(forgetBounces, at(now), sent)
+		}
+		if len(failed) > 0 {
+			b.Queue(undelivered, at(now), failed)
+		}
+		if len(bounced) > 0 {
+			b.Queue(rememberBounces, at(now), bounced)
 		}
 	})
 }

@@ -26,8 +26,11 @@ const (
 		SELECT c.session_id, c.client_id, s.user_id, s.ended_at, s.ended_at
 		FROM sessions s JOIN session_clients c ON c.session_id = s.id
 		WHERE s.ended_at = $1 AND c.notify AND `
+	// An earlier notice is one of an app that was removed and signed in to again.
 	orQueued = `
-		ON CONFLICT DO NOTHING`
+		ON CONFLICT (session_id, client_id) DO UPDATE SET created_at = excluded.created_at, next_at = excluded.next_at,
+			tries = 0, state = 'queued', detail = '', ended_at = NULL
+		WHERE logout_notices.created_at < excluded.created_at`
 	queueNoticesOfSession = queueNotices + `s.id = $2` + orQueued
 	queueNoticesOfUser    = queueNotices + `s.user_id = $2` + orQueued
 )

@@ -13,6 +13,9 @@ import (
 // of it.
 const kept = 24 * time.Hour
 
+// bouncesKept is how long a bounce is remembered after the last one.
+const bouncesKept = 90 * 24 * time.Hour
+
 // Replicas that sweep at once share the work: each passes over what another is
 // removing. ARRAY keeps the planner, which does not know how few they are, from
 // reading the whole table to find them.
@@ -36,6 +39,12 @@ const (
 	sweepDevices = `
 		DELETE FROM devices WHERE id = ANY (ARRAY(
 			SELECT id FROM devices WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	sweepMutes = `
+		DELETE FROM mutes WHERE key = ANY (ARRAY(
+			SELECT key FROM mutes WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2 FOR UPDATE SKIP LOCKED))`
+	sweepBounces = `
+		DELETE FROM bounces WHERE key = ANY (ARRAY(
+			SELECT key FROM bounces WHERE at <= $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))`
 	sweepNotices = `
 		WITH gone AS MATERIALIZED (
 			SELECT session_id, client_id FROM logout_notices WHERE ended_at <= $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -54,7 +63,9 @@ const (
 //   - counters at the end of their window;
 //   - uses at EndsAt;
 //   - device requests, a day after ExpiresAt;
-//   - notices, a day after they have ended; queued ones stay.
+//   - notices, a day after they have ended; queued ones stay;
+//   - mutes at their end;
+//   - bounces, 90 days after the last one.
 //
 // Users, clients, consents and keys stay.
 func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (n int, err error) {
@@ -71,6 +82,8 @@ func (db *DB) Sweep(ctx context.Context, now time.Time, limit int) (n int, err e
 		b.Queue(sweepUses, at(now), limit).Exec(count)
 		b.Queue(sweepDevices, at(now.Add(-kept)), limit).Exec(count)
 		b.Queue(sweepNotices, at(now.Add(-kept)), limit).Exec(count)
+		b.Queue(sweepMutes, at(now), limit).Exec(count)
+		b.Queue(sweepBounces, at(now.Add(-bouncesKept)), limit).Exec(count)
 	})
 	if err != nil {
 		return 0, err

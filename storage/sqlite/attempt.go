@@ -11,14 +11,14 @@ import (
 const attemptColumns = `attempts.id, attempts.txn, attempts.browser, attempts.request, attempts.client_id, attempts.client_name,
 	attempts.key, attempts.email, attempts.locale, attempts.agent, attempts.network, attempts.created_at, attempts.expires_at,
 	attempts.used_at, attempts.superseded_at, attempts.closed_at, attempts.cancelled_at, attempts.code_shown_at,
-	attempts.tries, attempts.session_id`
+	attempts.tries, attempts.session_id, attempts.purpose, attempts.user_id, attempts.known, attempts.undelivered_at`
 
 func attemptFields(a *storage.Attempt) []any {
 	return []any{
 		&a.ID, &a.Txn, &a.Browser, &a.Request, &a.ClientID, &a.ClientName,
 		&a.Key, &a.Email, &a.Locale, &a.Agent, &a.Network, (*moment)(&a.CreatedAt), (*moment)(&a.ExpiresAt),
 		(*moment)(&a.UsedAt), (*moment)(&a.SupersededAt), (*moment)(&a.ClosedAt), (*moment)(&a.CancelledAt), (*moment)(&a.CodeShownAt),
-		&a.Tries, &a.SessionID,
+		&a.Tries, &a.SessionID, &a.Purpose, &a.UserID, &a.Known, (*moment)(&a.UndeliveredAt),
 	}
 }
 
@@ -37,8 +37,8 @@ const (
 const (
 	supersedeAttempts = `UPDATE attempts SET superseded_at = ?1 WHERE txn = ?2 AND ` + live
 
-	insertAttempt = `INSERT INTO attempts (id, txn, browser, request, client_id, client_name, key, email, locale, agent, network, created_at, expires_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)`
+	insertAttempt = `INSERT INTO attempts (id, txn, browser, request, client_id, client_name, key, email, locale, agent, network, created_at, expires_at, purpose, user_id, known)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)`
 )
 
 // StartAttempt counts every limit and, when none is full, inserts the attempt
@@ -49,7 +49,7 @@ func (db *DB) StartAttempt(ctx context.Context, a storage.Attempt, m storage.Mai
 			return err
 		}
 		_, err := tx.exec(insertAttempt, a.ID, a.Txn, a.Browser, a.Request, a.ClientID, a.ClientName,
-			a.Key, a.Email, a.Locale, a.Agent, a.Network, moment(a.CreatedAt), moment(a.ExpiresAt))
+			a.Key, a.Email, a.Locale, a.Agent, a.Network, moment(a.CreatedAt), moment(a.ExpiresAt), string(a.Purpose), a.UserID, a.Known)
 		if err != nil {
 			return err
 		}
@@ -114,13 +114,13 @@ func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a
 }
 
 const (
-	useAttemptByLink = `UPDATE attempts SET used_at = ?1, session_id = ?3
-		WHERE id = ?2 AND ` + live + `
-		RETURNING id, key, email, locale`
+	useAttempt = `UPDATE attempts SET used_at = ?1, session_id = ?3 WHERE id = ?2 AND `
+	byLink     = live
+	byCode     = `code_shown_at IS NOT NULL AND closed_at IS NULL AND tries > 0 AND ` + pending
+	signsIn    = ` AND purpose <> 'address' RETURNING id, key, email, locale`
 
-	useAttemptByCode = `UPDATE attempts SET used_at = ?1, session_id = ?3
-		WHERE id = ?2 AND code_shown_at IS NOT NULL AND closed_at IS NULL AND tries > 0 AND ` + pending + `
-		RETURNING id, key, email, locale`
+	useAttemptByLink = useAttempt + byLink + signsIn
+	useAttemptByCode = useAttempt + byCode + signsIn
 
 	keepSession = `UPDATE attempts SET session_id = ?2 WHERE id = ?1`
 )
@@ -164,5 +164,9 @@ func signIn(tx *tx, u *storage.User, a storage.Attempt, c storage.Completion, no
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.ErrRefused
 	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec(unmute, a.Key)
 	return err
 }

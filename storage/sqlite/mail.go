@@ -81,6 +81,10 @@ func lease(tx *tx, m *storage.QueuedMail, now, until time.Time) error {
 	if err := tx.get(leaseMail, args{moment(now), m.Mail.ID, moment(until)}, mailFields(&m.Mail)...); err != nil {
 		return err
 	}
+	if err := tx.get(isMuted, args{moment(now), m.Attempt.Key}, &m.Muted); err != nil {
+		return err
+	}
+	m.Muted = m.Muted && !m.Attempt.Known
 	err := tx.get(userByKey, args{m.Attempt.Key}, userFields(&m.User)...)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
@@ -95,10 +99,33 @@ const finishMail = `UPDATE mail SET state = ?3, next_at = ifnull(?4, next_at), d
 func (db *DB) FinishMail(ctx context.Context, outcomes []storage.MailOutcome, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
 		for _, o := range outcomes {
-			if _, err := tx.exec(finishMail, moment(now), o.ID, string(o.State), moment(o.NextAt), o.Detail); err != nil {
+			n, err := tx.exec(finishMail, moment(now), o.ID, string(o.State), moment(o.NextAt), o.Detail)
+			if err == nil && n > 0 {
+				err = addressed(tx, o, now)
+			}
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// addressed notes what an outcome says of the address.
+func addressed(tx *tx, o storage.MailOutcome, now time.Time) error {
+	var queries []string
+	switch {
+	case o.State == storage.MailSent:
+		queries = []string{forgetBounce}
+	case o.State == storage.MailFailed && o.Bounced:
+		queries = []string{undelivered, rememberBounce}
+	case o.State == storage.MailFailed:
+		queries = []string{undelivered}
+	}
+	for _, query := range queries {
+		if _, err := tx.exec(query, moment(now), o.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

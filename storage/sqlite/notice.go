@@ -22,8 +22,12 @@ const (
 		FROM sessions JOIN session_clients ON session_clients.session_id = sessions.id
 		WHERE sessions.ended_at = ?1 AND session_clients.notify AND `
 
-	queueNoticesOfSession = queueNotices + `sessions.id = ?2 ON CONFLICT DO NOTHING`
-	queueNoticesOfUser    = queueNotices + `sessions.user_id = ?2 ON CONFLICT DO NOTHING`
+	// An earlier notice is one of an app that was removed and signed in to again.
+	orAgain = ` ON CONFLICT (session_id, client_id) DO UPDATE SET created_at = excluded.created_at, next_at = excluded.next_at,
+		tries = 0, state = 'queued', detail = '', ended_at = NULL WHERE logout_notices.created_at < excluded.created_at`
+
+	queueNoticesOfSession = queueNotices + `sessions.id = ?2` + orAgain
+	queueNoticesOfUser    = queueNotices + `sessions.user_id = ?2` + orAgain
 )
 
 const (

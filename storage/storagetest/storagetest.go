@@ -111,7 +111,9 @@ type Store interface {
 	//   - device requests, a day after ExpiresAt: until then a device is told
 	//     that it is too late;
 	//   - notices, a day after they were delivered, dropped or given up; queued
-	//     ones stay.
+	//     ones stay;
+	//   - mutes at their end;
+	//   - bounces, 90 days after the last one.
 	//
 	// What goes with something else is not counted. Users, clients, consents and
 	// keys stay.
@@ -144,6 +146,24 @@ type Store interface {
 	Users(ctx context.Context) ([]storage.User, error)
 	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
 
+	// What the account page asks for is said in login.AccountStore. Times decide
+	// in the queries; a session that is not live is not the user's.
+	SessionsOf(ctx context.Context, userID string, now time.Time) ([]storage.Session, error)
+	EndSessionOf(ctx context.Context, userID, id string, now time.Time) error
+	EndOtherSessions(ctx context.Context, userID, keep string, now time.Time) (int, error)
+	Apps(ctx context.Context, userID string, now time.Time) ([]storage.App, error)
+	RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error
+	SetProfile(ctx context.Context, userID, name, locale string, now time.Time) (storage.User, error)
+	ChangeAddress(ctx context.Context, c storage.AddressChange, now time.Time) (storage.User, error)
+	DeleteUser(ctx context.Context, userID string, now time.Time) error
+
+	// Mute is storage.ErrNotFound when there is no such attempt. It makes a mute
+	// no shorter.
+	Mute(ctx context.Context, attemptID string, now, until time.Time) error
+	// Bounces lists up to limit addresses that were refused at since or later, the
+	// last first. A mail that is sent to an address removes its bounce.
+	Bounces(ctx context.Context, since time.Time, limit int) ([]storage.Bounce, error)
+
 	Close() error
 }
 
@@ -173,6 +193,7 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 		{"key", keyTests},
 		{"key rotation", keyRotateTests},
 		{"user", userTests},
+		{"account", accountTests},
 		{"sweep", sweepTests},
 		{"context", contextTests},
 	} {
