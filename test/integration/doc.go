@@ -2,7 +2,9 @@
 // in at Sealpost: openid-client and oauth4webapi on Node.js, mod_auth_openidc
 // in Apache, Authlib in Python. Each is a process of its own. Sealpost stands
 // behind a TLS proxy, with a certificate that only the relying parties know, so
-// that everything that holds for https alone holds here.
+// that everything that holds for https alone holds here. The recipes for nginx
+// and Caddy in docs/integrations, and the proxies of deploy/, are run as they
+// are written.
 //
 // The tests have the build tag integration; make test-integration installs
 // what they need and runs them.
