@@ -1,8 +1,11 @@
 package templates
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -78,5 +81,69 @@ func TestThemeIsLegible(t *testing.T) {
 				t.Errorf("%q: %s has a contrast of %.2f, want %.1f", accent, name, got, pair.want)
 			}
 		}
+	}
+}
+
+// The colours of style.css, light and dark, with what they stand on (WCAG 2.2
+// §1.4.3).
+func TestTheStyleSheetIsLegible(t *testing.T) {
+	sheet, err := files.ReadFile("static/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	light := map[string]rgb{}
+	for i, block := range regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllSubmatch(sheet, 2) {
+		name, all := []string{"light", "dark"}[i], maps.Clone(light)
+		for _, m := range regexp.MustCompile(`--([a-z-]+): (#[0-9a-f]{6});`).FindAllStringSubmatch(string(block[1]), -1) {
+			if all[m[1]], err = parseColour(m[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, pair := range [][2]string{
+			{"ink", "surface"}, {"ink", "desk"}, {"ink", "tint"}, {"quiet", "surface"}, {"quiet", "desk"}, {"quiet", "tint"},
+			{"bad", "surface"}, {"surface", "bad"}, {"bad", "bad-tint"}, {"ink", "bad-tint"}, {"good", "good-tint"},
+		} {
+			if have := contrast(all[pair[0]], all[pair[1]]); have < 4.5 {
+				t.Errorf("%s: %s on %s has a contrast of %.2f", name, pair[0], pair[1], have)
+			}
+		}
+		if i == 0 {
+			light = all
+		}
+		if len(all) < 10 {
+			t.Errorf("%s: %d colours", name, len(all))
+		}
+	}
+}
+
+// An operator hears where another shade stands in for the accent, and only there.
+func TestNotesTellOfOtherShades(t *testing.T) {
+	for accent, want := range map[string][]string{
+		"":        nil,
+		"#3355ff": nil,                                       // our own
+		"#767676": {"links on a dark page"},                  // 4.54 on white, 3.67 on the dark surface
+		"#ffff00": {"links on a light page"},                 // dark text stands on it
+		"#000000": {"links on a dark page"},                  //
+		"#ff6600": {"links on a light page"},                 // dark text
+		"#777777": {"behind the text", "light page", "dark"}, // 4.48 with white, 4.04 with ink
+	} {
+		s, err := New(Branding{Accent: accent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := s.Notes()
+		if len(notes) != len(want) {
+			t.Errorf("%q: %q, want %q", accent, notes, want)
+			continue
+		}
+		for i, note := range notes {
+			if !strings.Contains(note, want[i]) || !strings.Contains(note, accent) || !strings.Contains(note, "WCAG 2.2") {
+				t.Errorf("%q: %q, want %q", accent, note, want[i])
+			}
+		}
+	}
+	s, err := New(Branding{Accent: "#ffff00"})
+	if err != nil || !strings.Contains(s.Notes()[0], s.theme.InkLight) {
+		t.Errorf("%v: the shade that is used is not told: %q", err, s.Notes())
 	}
 }

@@ -41,6 +41,10 @@ type Branding struct {
 	Logo       []byte // PNG, JPEG, GIF, WebP or SVG; nil shows a monogram
 	Issuer     string // the host people should see in their address bar; "" takes the request's
 	Language   string // of who wants none of the others: one of [Languages]; "" is "en"
+
+	// Dir holds pages, mails, messages and a style sheet that take the place of
+	// the built-in ones; "" is none. See docs/branding.md.
+	Dir string
 }
 
 // Templates holds the parsed pages and mails. It is safe for concurrent use.
@@ -55,7 +59,8 @@ type Templates struct {
 }
 
 // New parses every page, mail and message; what is wrong with one, or with the
-// branding, is told here and not to a visitor.
+// branding, is told here and not to a visitor. A page of [Branding.Dir] is
+// drawn in every state it has, and must have kept the hooks of the built-in one.
 func New(b Branding) (*Templates, error) {
 	if b.Name = SafeName(b.Name); b.Name == "" {
 		b.Name = "Sealpost"
@@ -71,29 +76,54 @@ func New(b Branding) (*Templates, error) {
 	if t.theme, err = newTheme(b.Accent); err != nil {
 		return nil, fmt.Errorf("branding: %w", err)
 	}
-	every, err := everyWord()
+	own := &overrides{}
+	if b.Dir != "" {
+		if own, err = readOverrides(b.Dir); err != nil {
+			return nil, err
+		}
+	}
+	every, err := own.words()
 	if err != nil {
 		return nil, err
 	}
+	files := own.files()
 	if t.languages, err = newLanguages(every, b.Language); err != nil {
 		return nil, err
 	}
 	if t.assets, err = readAssets(files, t.theme, b.Logo); err != nil {
 		return nil, err
 	}
-	if t.pages, err = readPages(); err != nil {
-		return nil, fmt.Errorf("parse pages: %w", err)
+	if err := t.parse(files); err != nil {
+		return nil, own.locate(err)
 	}
-	if t.mailHTML, err = template.ParseFS(files, "mails/login.html"); err != nil {
-		return nil, fmt.Errorf("parse mail: %w", err)
-	}
-	if t.mailText, err = texttemplate.ParseFS(files, "mails/login.txt"); err != nil {
-		return nil, fmt.Errorf("parse mail: %w", err)
+	if b.Dir != "" {
+		plain := b
+		plain.Dir = ""
+		built, err := New(plain)
+		if err != nil {
+			return nil, err
+		}
+		if err := own.compare(t, built); err != nil {
+			return nil, err
+		}
 	}
 	return t, nil
 }
 
-func readPages() (map[string]*template.Template, error) {
+func (t *Templates) parse(files fs.FS) (err error) {
+	if t.pages, err = readPages(files); err != nil {
+		return fmt.Errorf("parse pages: %w", err)
+	}
+	if t.mailHTML, err = template.ParseFS(files, "mails/login.html"); err != nil {
+		return fmt.Errorf("parse mail: %w", err)
+	}
+	if t.mailText, err = texttemplate.ParseFS(files, "mails/login.txt"); err != nil {
+		return fmt.Errorf("parse mail: %w", err)
+	}
+	return nil
+}
+
+func readPages(files fs.FS) (map[string]*template.Template, error) {
 	layout, err := template.ParseFS(files, "pages/layout.html", "pages/parts.html")
 	if err != nil {
 		return nil, err

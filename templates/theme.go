@@ -26,6 +26,8 @@ type theme struct {
 	InkDark   string // the accent as text on the dark surface
 	EdgeLight string // outlines Accent where it is close to the light surface
 	EdgeDark  string
+
+	notes []string
 }
 
 func newTheme(accent string) (theme, error) {
@@ -41,16 +43,36 @@ func newTheme(accent string) (theme, error) {
 	if contrast(c, white) < 4.5 && contrast(c, ink) > contrast(c, white) {
 		on, away = ink, white
 	}
-	c = c.until(away, on, 4.5)
-	return theme{
-		Accent:    c.String(),
+	fill := c.until(away, on, 4.5)
+	t := theme{
+		Accent:    fill.String(),
 		OnAccent:  on.String(),
-		InkLight:  c.until(black, lightSurface, 4.6).String(),
-		InkDark:   c.until(white, darkSurface, 5.5).String(),
-		EdgeLight: c.until(black, lightSurface, 3).String(),
-		EdgeDark:  c.until(white, darkSurface, 3).String(),
-	}, nil
+		InkLight:  fill.until(black, lightSurface, 4.6).String(),
+		InkDark:   fill.until(white, darkSurface, 5.5).String(),
+		EdgeLight: fill.until(black, lightSurface, 3).String(),
+		EdgeDark:  fill.until(white, darkSurface, 3).String(),
+	}
+	if accent != defaultAccent {
+		t.notes = append(t.notes, note(c, on, t.Accent, "behind the text of buttons")...)
+		t.notes = append(t.notes, note(c, lightSurface, t.InkLight, "for links on a light page")...)
+		t.notes = append(t.notes, note(c, darkSurface, t.InkDark, "for links on a dark page")...)
+	}
+	return t, nil
 }
+
+// note tells that another shade stands in for a colour that is not legible
+// beside another.
+func note(c, beside rgb, used, where string) []string {
+	if contrast(c, beside) >= 4.5 {
+		return nil
+	}
+	return []string{fmt.Sprintf("accent %s: %s is used instead %s, where it has a contrast of %.1f, and WCAG 2.2 §1.4.3 (AA) asks for 4.5", c, used, where, contrast(c, beside))}
+}
+
+// Notes tell an operator where the accent is shown in another shade, the
+// nearest that is legible there. There are none on the accent that comes with
+// Sealpost.
+func (t *Templates) Notes() []string { return t.theme.notes }
 
 func (t theme) css() []byte {
 	return fmt.Appendf(nil, `:root{--accent:%s;--on-accent:%s;--accent-ink:%s;--accent-edge:%s}

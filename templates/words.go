@@ -37,12 +37,19 @@ func readWords(fsys fs.FS) ([]words, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
-	bundle := i18n.NewBundle(language.English)
-	var all []words
 	for _, c := range catalogues {
 		if err := c.check(catalogues[0]); err != nil {
 			return nil, fmt.Errorf("read messages: %w", err)
 		}
+	}
+	return speak(catalogues)
+}
+
+// speak makes words of catalogues that were checked.
+func speak(catalogues []catalogue) ([]words, error) {
+	bundle := i18n.NewBundle(language.English)
+	var all []words
+	for _, c := range catalogues {
 		for _, m := range c.messages {
 			if err := bundle.AddMessages(c.tag, m); err != nil {
 				return nil, fmt.Errorf("read messages: %s: %s: %w", c.file, m.ID, err)
