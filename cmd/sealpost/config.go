@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -36,6 +37,8 @@ type Settings struct {
 	// Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served for the machine's own eyes.
 	// `off` switches it off.
 	AdminListen string `yaml:"admin_listen"`
+	// What is logged: `debug`, `info` (a line for each request), `warn` or `error`.
+	LogLevel string `yaml:"log_level"`
 	// Networks (CIDR) of the proxies in front, whose `X-Forwarded-For`, or
 	// without one `Forwarded`, is believed. Without them every request counts as
 	// the proxy's, and the limit per network becomes a limit for everyone. The
@@ -274,6 +277,7 @@ func Defaults() Settings {
 	return Settings{
 		Listen:      ":8080",
 		AdminListen: "127.0.0.1:9090",
+		LogLevel:    "info",
 		Database:    "sqlite:sealpost.db",
 		Migrate:     true,
 		Login: Login{
@@ -355,6 +359,9 @@ func (s *Settings) Validate() error {
 	if s.AdminListen != "off" {
 		checkListen(&wrong, "admin_listen", s.AdminListen)
 	}
+	if !slices.Contains(logLevels, s.LogLevel) {
+		wrong.add("log_level", s.LogLevel, "write debug, info, warn or error")
+	}
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		wrong.add("tls", s.TLS.CertFile+s.TLS.KeyFile, "give cert_file and key_file together")
 	}
@@ -395,6 +402,14 @@ func (s *Settings) Validate() error {
 	s.validateOptions(&wrong)
 	s.validateClients(&wrong)
 	return errors.Join(wrong...)
+}
+
+// logLevels are what log_level can be.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+func (s *Settings) level() (l slog.Level) {
+	_ = l.UnmarshalText([]byte(s.LogLevel)) // it is one of logLevels
+	return l
 }
 
 // secrets reads the secret and those of before.

@@ -57,7 +57,7 @@ func TestEndpointsPage(t *testing.T) {
 func endpointsOf(t *testing.T, in *instance, server *http.Server) map[string]string {
 	t.Helper()
 	paths := map[string]bool{}
-	err := chi.Walk(server.Handler.(chi.Routes), func(_, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	err := chi.Walk(routesOf(server), func(_, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		paths[route] = true
 		return nil
 	})

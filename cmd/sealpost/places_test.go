@@ -121,7 +121,7 @@ func TestPlacesAreReadAgain(t *testing.T) {
 	}
 	write(of("Berlin"))
 	var log safeBuffer
-	p, err := openPlaces(file, newLogger(&log))
+	p, err := openPlaces(file, newLogger(&log, slog.LevelInfo))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ var engines = map[string]func(t testing.TB) string{
 //	exits CODE COMMAND...      the command ends with this exit code
 //	start COMMAND...           starts sealpost serve or dev and waits until it serves; $ISSUER, $APP
 //	terminate                  asks it to stop (SIGTERM) and wants exit code 0; stderr is its log
+//	hangup TEXT                tells it to read its settings again (SIGHUP), and waits until its log has TEXT
 //	http [-u ID:SECRET] [-h HOST] METHOD ADDRESS [NAME=VALUE...]
 //	                           asks the server; stdout is status, headers and body
 //	await ADDRESS              asks until there is a 200; $LINK is the login link in it
@@ -214,6 +215,27 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		fmt.Fprint(ts.Stdout(), s.stdout())
 		fmt.Fprint(ts.Stderr(), s.stderr)
 		return err
+	}),
+	"hangup": command(func(ts *testscript.TestScript, w *world, args []string) error {
+		if w.server == nil || len(args) != 1 {
+			return errUsage
+		}
+		before := len(w.server.stderr.String())
+		if err := w.server.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			return err
+		}
+		for deadline := time.After(patience); ; {
+			said := w.server.stderr.String()[before:]
+			if strings.Contains(said, args[0]) {
+				_, err := io.WriteString(ts.Stderr(), said)
+				return err
+			}
+			select {
+			case <-deadline:
+				return fmt.Errorf("the log says:\n%s", said)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
 	}),
 	"http": command(func(ts *testscript.TestScript, w *world, args []string) error {
 		res, err := w.ask(ts, args)

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ type serveCommand struct {
 // Help is shown by sealpost serve --help.
 func (serveCommand) Help() string {
 	return `Runs the provider until it is told to stop (SIGINT, SIGTERM); requests under way are finished then.
+On SIGHUP it reads the settings again. Wrong ones are refused as a whole; what needs a restart is named in the log.
 Any number of instances may share one PostgreSQL database.
 
   sealpost serve --config sealpost.yaml
@@ -62,6 +64,17 @@ func (c serveCommand) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	in.reread = func() (Settings, error) {
+		s, err := c.load(p, Defaults())
+		if err != nil {
+			return s, err
+		}
+		return s, s.required()
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	in.hangups = hangups
 	return in.run(p.ctx)
 }
 
@@ -72,6 +85,7 @@ type instance struct {
 	issuer   *url.URL
 	now      func() time.Time
 	logger   *slog.Logger
+	level    *slog.LevelVar
 	metrics  *metrics
 	tracer   trace.Tracer
 	untrace  func(context.Context) error // sends what is left of traces
@@ -83,14 +97,19 @@ type instance struct {
 	login    *login.Login
 	outbox   interface{ Run(context.Context) error } // login.Outbox
 
+	routes    *routes
 	servers   []*http.Server
 	listeners []net.Listener
+
+	reread  func() (Settings, error) // gives the settings as they are now; nil: they stay
+	hangups <-chan os.Signal         // asks for that; nil: nobody does
 }
 
 // build makes an instance of valid settings and opens its listeners. Dev mode
 // brings a listener of its own and adds pages with extra; both may be nil.
 func build(ctx context.Context, p *process, s Settings, public net.Listener, extra func(chi.Router)) (_ *instance, err error) {
-	in := &instance{settings: s, now: p.now, logger: newLogger(p.stderr), metrics: newMetrics()}
+	in := &instance{now: p.now, level: new(slog.LevelVar), metrics: newMetrics(), routes: new(routes)}
+	in.logger = newLogger(p.stderr, in.level)
 	slog.SetDefault(slog.New(ownRecords{in.logger.Handler()}))
 	if in.issuer, err = url.Parse(s.Issuer); err != nil {
 		return nil, err
@@ -98,11 +117,60 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if in.tracer, in.untrace, err = startTracing(ctx, p.getenv); err != nil {
 		return nil, usageError{err}
 	}
-	secret, err := s.secrets()
-	if err != nil {
+	if in.secret, err = s.secrets(); err != nil {
 		return nil, usageError{err}
 	}
-	in.secret = secret
+	if in.store, err = openMigrated(ctx, &s); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.close())
+		}
+	}()
+	if in.ring, err = keys.Open(ctx, s.keyRing(in.store, in.secret, in.now)); err != nil {
+		return nil, err
+	}
+
+	made, err := in.with(s)
+	if err != nil {
+		return nil, err
+	}
+	in = made
+	in.level.Set(s.level())
+	in.metrics.registry.MustRegister(condition{in})
+	open := in.router()
+	if extra != nil {
+		extra(open)
+	}
+	in.routes.Store(&open)
+	if public == nil {
+		if public, err = listen("listen", s.Listen); err != nil {
+			return nil, err
+		}
+	}
+	server := in.serveOn(public, in.routes)
+	if s.TLS.CertFile != "" {
+		pair := &certificate{settings: s.TLS}
+		if _, err := pair.get(nil); err != nil {
+			return nil, usageError{err}
+		}
+		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: provider.CipherSuites, GetCertificate: pair.get}
+	}
+	if s.AdminListen != "off" {
+		admin, err := listen("admin_listen", s.AdminListen)
+		if err != nil {
+			return nil, err
+		}
+		in.serveOn(admin, in.adminRouter())
+	}
+	return in, nil
+}
+
+// with makes all that changed settings change, over the same database and
+// listeners.
+func (in instance) with(s Settings) (_ *instance, err error) {
+	in.settings = s
 	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer, Language: s.Branding.Language}
 	if s.Branding.LogoFile != "" {
 		if branding.Logo, err = os.ReadFile(s.Branding.LogoFile); err != nil {
@@ -112,19 +180,6 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if in.pages, err = templates.New(branding); err != nil {
 		return nil, usageError{err}
 	}
-
-	if in.store, err = openMigrated(ctx, &s); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, in.close())
-		}
-	}()
-	if in.ring, err = keys.Open(ctx, s.keyRing(in.store, secret, in.now)); err != nil {
-		return nil, err
-	}
-
 	var fixed []storage.Client
 	for _, c := range s.Clients {
 		fixed = append(fixed, c.Client)
@@ -142,7 +197,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
 	}
 	in.provider, err = provider.New(provider.Config{
-		Issuer: s.Issuer, Secret: secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
+		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
@@ -164,7 +219,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 		return nil, err
 	}
 	outbox, err := login.NewOutbox(login.OutboxConfig{
-		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, DKIM: dkim,
+		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, DKIM: dkim,
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now, Observe: in.metrics.mailed,
 	})
 	if err != nil { // it speaks of settings alone
@@ -172,7 +227,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	}
 	in.outbox = outbox
 	in.login, err = login.New(login.Config{
-		Issuer: s.Issuer, Secret: secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake,
+		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake,
 		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,
 		PerAddress: s.Limits.PerAddress.Limit, PerNetwork: s.Limits.PerNetwork.Limit, PerInstance: s.Limits.PerInstance.Limit,
@@ -181,33 +236,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if err != nil {
 		return nil, err
 	}
-
-	in.metrics.registry.MustRegister(condition{in})
-	routes := in.router()
-	if extra != nil {
-		extra(routes)
-	}
-	if public == nil {
-		if public, err = listen("listen", s.Listen); err != nil {
-			return nil, err
-		}
-	}
-	server := in.serveOn(public, routes)
-	if s.TLS.CertFile != "" {
-		pair := &certificate{settings: s.TLS}
-		if _, err := pair.get(nil); err != nil {
-			return nil, usageError{err}
-		}
-		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, CipherSuites: provider.CipherSuites, GetCertificate: pair.get}
-	}
-	if s.AdminListen != "off" {
-		admin, err := listen("admin_listen", s.AdminListen)
-		if err != nil {
-			return nil, err
-		}
-		in.serveOn(admin, in.adminRouter())
-	}
-	return in, nil
+	return &in, nil
 }
 
 // requests joins login to the provider: what login wants to know of the
@@ -230,7 +259,9 @@ func (q requests) Waiting(ctx context.Context, handle, browser string) (login.Wa
 }
 
 // newLogger writes one JSON object per line.
-func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
 
 // router serves everything the world sees.
 func (in *instance) router() chi.Router {
@@ -411,30 +442,34 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // run serves until ctx ends or a listener fails, then finishes what is under
 // way: first requests, then the mail they queued, then the database.
 func (in *instance) run(ctx context.Context) error {
-	failed := make(chan error, len(in.servers)+2) // each server, the mail and the notices say one thing at most
+	failed := make(chan error, len(in.servers)) // each says one thing at most
 	for i, server := range in.servers {
 		go func() { failed <- serve(server, in.listeners[i]) }()
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var working sync.WaitGroup
-	working.Go(func() {
-		if err := in.outbox.Run(work); err != nil && !errors.Is(err, context.Canceled) {
-			failed <- fmt.Errorf("mail: %w", err)
-		}
-	})
-	working.Go(func() {
-		if err := in.provider.RunNotices(work); err != nil && !errors.Is(err, context.Canceled) {
-			failed <- fmt.Errorf("logout notices: %w", err)
-		}
-	})
 	working.Go(func() { in.sweep(work) })
+	broken := make(chan error)
+	current, pause := in, in.work(work, &working, broken)
 	in.logger.Info("serving", "issuer", in.settings.Issuer, "listen", in.listeners[0].Addr().String(), "version", version())
 
 	var err error
-	select {
-	case <-ctx.Done():
-		in.logger.Info("stopping")
-	case err = <-failed:
+	for serving := true; serving; {
+		select {
+		case <-ctx.Done():
+			in.logger.Info("stopping")
+			serving = false
+		case err = <-failed:
+			serving = false
+		case err = <-broken:
+			serving = false
+		case <-in.hangups:
+			if next := current.again(); next != nil {
+				old := pause
+				current, pause = next, next.work(work, &working, broken)
+				old()
+			}
+		}
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
@@ -443,12 +478,30 @@ func (in *instance) run(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("shutdown: %w", e))
 		}
 	}
+	pause()
 	stop()
 	working.Wait()
 	if e := in.untrace(drain); e != nil {
 		in.logger.Warn("traces not sent", "error", e)
 	}
 	return errors.Join(err, in.close())
+}
+
+// work sends mail and logout notices until pause is called or ctx ends, after
+// which what is under way is finished.
+func (in *instance) work(ctx context.Context, working *sync.WaitGroup, broken chan<- error) (pause func()) {
+	ctx, pause = context.WithCancel(ctx)
+	for name, run := range map[string]func(context.Context) error{"mail": in.outbox.Run, "logout notices": in.provider.RunNotices} {
+		working.Go(func() {
+			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				select {
+				case broken <- fmt.Errorf("%s: %w", name, err):
+				case <-ctx.Done(): // nobody listens any more
+				}
+			}
+		})
+	}
+	return pause
 }
 
 func serve(server *http.Server, l net.Listener) error {

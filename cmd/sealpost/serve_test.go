@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -49,6 +50,14 @@ func buildInstance(t testing.TB, s Settings, now func() time.Time, extra func(ch
 		t.Fatal(err)
 	}
 	return in, &log
+}
+
+// routesOf are the routes that a server has now.
+func routesOf(server *http.Server) chi.Routes {
+	if r, ok := server.Handler.(*routes); ok {
+		return *r.Load()
+	}
+	return server.Handler.(chi.Routes)
 }
 
 // request asks the instance without a network.
@@ -137,7 +146,7 @@ func TestEveryRouteHasTheHeaders(t *testing.T) {
 	in, _ := buildInstance(t, s, time.Now, nil)
 	t.Cleanup(func() { in.close() })
 	paths := []string{"/nowhere", "/static/style.css", "/static/icon.svg", "/static/nothing", "/login?token=none", "/authorize?client_id=none"}
-	err := chi.Walk(in.servers[0].Handler.(chi.Routes), func(_, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+	err := chi.Walk(routesOf(in.servers[0]), func(_, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		paths = append(paths, strings.TrimSuffix(route, "*"))
 		return nil
 	})
@@ -439,7 +448,7 @@ func TestHeadersAreBounded(t *testing.T) {
 // address.
 func TestLogsTellNoAddressOfAClient(t *testing.T) {
 	var out bytes.Buffer
-	e := serverErrors{newLogger(&out)}
+	e := serverErrors{newLogger(&out, slog.LevelInfo)}
 	for line, want := range map[string]bool{
 		"http: TLS handshake error from 203.0.113.7:4711: EOF\n":                 false,
 		"http: panic serving 203.0.113.7:4711: token\n":                          false,
