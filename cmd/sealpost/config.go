@@ -83,8 +83,12 @@ type Settings struct {
 	// it, mails and pages say about where a login was asked for: "Berlin, Germany"
 	// before the network. It is kept in memory and read again when it changes, and
 	// nothing is sent anywhere. Mind that its licence wants its source named.
-	GeoIPFile string   `yaml:"geoip_file"`
-	Branding  Branding `yaml:"branding"`
+	GeoIPFile string `yaml:"geoip_file"`
+	// Folder with pages, mails, messages and styles of your own in place of the
+	// built-in ones: [branding.md](branding.md). What is wrong with one is told at
+	// start.
+	TemplatesDir string   `yaml:"templates_dir"`
+	Branding     Branding `yaml:"branding"`
 	// The applications. Those added with `sealpost client add` come on top; on
 	// the same id the file wins.
 	Clients []Client `yaml:"clients"`
@@ -367,7 +371,7 @@ func (s *Settings) Validate() error {
 	}
 	for _, f := range []struct{ key, file string }{
 		{"tls.cert_file", s.TLS.CertFile}, {"tls.key_file", s.TLS.KeyFile}, {"branding.logo_file", s.Branding.LogoFile},
-		{"geoip_file", s.GeoIPFile},
+		{"geoip_file", s.GeoIPFile}, {"templates_dir", s.TemplatesDir},
 	} {
 		if _, err := os.Stat(f.file); f.file != "" && err != nil {
 			wrong.add(f.key, f.file, "cannot be read: %v", errors.Unwrap(err))

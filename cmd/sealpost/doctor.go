@@ -204,7 +204,21 @@ func (d *doctor) lookInto(ctx context.Context, db store) error {
 		}
 		d.clock("database clock", there, before, d.now(), 0)
 	}
-	return d.signingKeys(ctx, db)
+	return errors.Join(d.signingKeys(ctx, db), d.bounces(ctx, db))
+}
+
+// bounces counts the addresses that are refused.
+func (d *doctor) bounces(ctx context.Context, db store) error {
+	all, err := db.Bounces(ctx, time.Time{}, bouncesAtMost)
+	switch {
+	case err != nil:
+		return err
+	case len(all) == 0:
+		d.ok("bounces", "no address is refused")
+	default:
+		d.ok("bounces", fmt.Sprintf("%d addresses are refused, the last on %s; list them with: sealpost mail bounces", len(all), all[0].At.UTC().Format(time.DateOnly)))
+	}
+	return nil
 }
 
 // clock compares a clock that was read between two readings of ours, and is

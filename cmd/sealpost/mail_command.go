@@ -11,6 +11,8 @@ import (
 type mailCommand struct {
 	Test mailTest `cmd:"" help:"Send one real mail, and show the SMTP dialogue when it fails."`
 	DKIM mailDKIM `cmd:"" name:"dkim" help:"Print the DNS records that mail needs, or make a key that signs it."`
+
+	Bounces mailBounces `cmd:"" help:"List addresses that mail servers refuse."`
 }
 
 type mailTest struct {

@@ -171,7 +171,10 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 // listeners.
 func (in instance) with(s Settings) (_ *instance, err error) {
 	in.settings = s
-	branding := templates.Branding{Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer, Language: s.Branding.Language}
+	branding := templates.Branding{
+		Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer,
+		Language: s.Branding.Language, Dir: s.TemplatesDir,
+	}
 	if s.Branding.LogoFile != "" {
 		if branding.Logo, err = os.ReadFile(s.Branding.LogoFile); err != nil {
 			return nil, usageError{fmt.Errorf("branding.logo_file: %w", err)}
@@ -179,6 +182,9 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 	}
 	if in.pages, err = templates.New(branding); err != nil {
 		return nil, usageError{err}
+	}
+	for _, note := range in.pages.Notes() {
+		in.logger.Info("branding", "note", note)
 	}
 	var fixed []storage.Client
 	for _, c := range s.Clients {

@@ -45,6 +45,9 @@ type store interface {
 	// RemoveClient removes a client: storage.ErrNotFound when there is none.
 	RemoveClient(ctx context.Context, id string) error
 
+	// Bounces lists up to limit addresses that were refused since, the last first.
+	Bounces(ctx context.Context, since time.Time, limit int) ([]storage.Bounce, error)
+
 	// Users lists the users by identity key.
 	Users(ctx context.Context) ([]storage.User, error)
 	// User finds a user by identity key: storage.ErrNotFound when there is none.
