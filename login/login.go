@@ -84,7 +84,8 @@ type Config struct {
 	Store     Store
 	Templates *templates.Templates
 	Requests  Requests
-	Wake      func() // tells the mail workers that a mail is queued; nil: they find it
+	Wake      func()      // tells the mail workers that a mail is queued; nil: they find it
+	Delayed   func() bool // says whether mails wait for the mail server; nil: never
 
 	LinkTTL     time.Duration // how long a link is good
 	SessionTTL  time.Duration // how long a session lasts at most
@@ -127,6 +128,9 @@ func New(c Config) (*Login, error) {
 	}
 	if c.Wake == nil {
 		c.Wake = func() {}
+	}
+	if c.Delayed == nil {
+		c.Delayed = func() bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -81,6 +82,7 @@ type Outbox struct {
 	cfg     OutboxConfig
 	compose composer
 	wake    chan struct{}
+	delayed atomic.Bool
 
 	// For tests.
 	dial  func() transport
@@ -137,6 +139,10 @@ func (o *Outbox) Wake() {
 	default: // it is awake already
 	}
 }
+
+// Delayed says whether the mail server is in trouble, so that mails wait: any
+// mail, to whomever.
+func (o *Outbox) Delayed() bool { return o.delayed.Load() }
 
 // backoff is how long to wait after so many tries: twice as long each time, up
 // to most, give or take half, so that what failed together doesn't return
@@ -267,6 +273,7 @@ func (r *run) take(res result) {
 		r.letGo(r.ready, now)
 		r.ready = nil
 	}
+	r.delayed.Store(r.troubles > 0)
 }
 
 // letGo gives up leases of mails that were not begun.
@@ -445,6 +452,7 @@ func (r *run) send(ctx context.Context, res *result) *failure {
 	switch {
 	case f.permanent(), f.ambiguous() && l.Mail.Tries >= enoughCopies:
 		end(storage.MailFailed, f.detail())
+		res.outcome.Bounced = f.ofRecipient()
 	case !next.Before(l.Mail.NotAfter):
 		end(storage.MailExpired, f.detail())
 	default:
@@ -454,7 +462,8 @@ func (r *run) send(ctx context.Context, res *result) *failure {
 	return f
 }
 
-// refuses says why a person may not sign in: "" when nothing is against it.
+// refuses says why a mail is not sent: who may not sign in gets none, nor does
+// who has muted them. "" when nothing is against it.
 // Whoever asked has been told that a mail is on its way, as always.
 func (c *OutboxConfig) refuses(q storage.QueuedMail) string {
 	switch {
@@ -464,6 +473,8 @@ func (c *OutboxConfig) refuses(q storage.QueuedMail) string {
 		return "not invited"
 	case !q.User.DisabledAt.IsZero():
 		return "disabled"
+	case q.Muted:
+		return "muted"
 	}
 	return ""
 }

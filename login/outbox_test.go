@@ -469,7 +469,8 @@ func TestServerInTroubleIsSparedAndTheOperatorCalled(t *testing.T) {
 	} {
 		inBubble(t, func(t *testing.T, q *queue) {
 			f := &office{answer: func(context.Context, message) *failure { return trouble }}
-			stop := running(f.outbox(q))
+			outbox := f.outbox(q)
+			stop := running(outbox)
 			var ids []string
 			for n := range 20 {
 				ids = append(ids, q.ask(fmt.Sprintf("u%d@example.com", n)))
@@ -477,6 +478,9 @@ func TestServerInTroubleIsSparedAndTheOperatorCalled(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			if n := len(f.mails()); n < 8 || n > 40 { // not 20 mails a dozen times each
 				t.Errorf("%s: %d tries", name, n)
+			}
+			if !outbox.Delayed() {
+				t.Errorf("%s: nobody may know that mail is delayed", name)
 			}
 			log := q.log()
 			if called := strings.Contains(log, "level=ERROR msg=mail") && strings.Contains(log, "sealpost mail test"); called != trouble.ofSettings() {
@@ -486,6 +490,9 @@ func TestServerInTroubleIsSparedAndTheOperatorCalled(t *testing.T) {
 			time.Sleep(2 * time.Minute) // the longest pauses, server's and mail's
 			for _, id := range ids {
 				q.is(id, "sent")
+			}
+			if outbox.Delayed() {
+				t.Errorf("%s: still delayed", name)
 			}
 			if err := stop(); err != nil {
 				t.Error(err)

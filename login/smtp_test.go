@@ -643,6 +643,29 @@ func TestRepliesAreJudgedByStageAndCode(t *testing.T) {
 	}
 }
 
+func TestWhoseFaultARefusalIs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		f    *failure
+		want bool
+	}{
+		{"RFC 3463 §3.2: no such mailbox", replied(stageRcpt, 550, "5.1.1"), true},
+		{"RFC 3463 §3.3: mailbox full", replied(stageDot, 552, "5.2.2"), true},
+		{"RFC 5321 §4.2.3: mailbox unavailable, without a status code", replied(stageRcpt, 550, ""), true},
+		{"suppressed by the provider", &failure{stage: stageDot, err: errSuppressed}, true},
+		{"bounced at once", answered(200, "bounced", errBounced), true},
+		{"RFC 3463 §3.2: our sender's address", replied(stageRcpt, 553, "5.1.8"), false},
+		{"RFC 3463 §3.8: policy", replied(stageRcpt, 550, "5.7.1"), false},
+		{"content, without a status code", replied(stageDot, 554, ""), false},
+		{"for now", replied(stageRcpt, 450, "4.2.1"), false},
+		{"our account", replied(stageMail, 550, "5.1.1"), false},
+	} {
+		if got := tt.f.ofRecipient(); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
 func TestRefusedLogin(t *testing.T) {
 	for name, h := range map[string]*host{"PLAIN": newHost(t).demanding("PLAIN"), "LOGIN": newHost(t).demanding("LOGIN")} {
 		f := line(mailServer(t, "smtp+plain://us%%40er:wrong@127.0.0.1:%d", h.port)).deliver(t.Context(), letterOf("ada@example.com"))

@@ -142,6 +142,22 @@ func (f *failure) permanent() bool {
 		f.code/100 == 5 && !f.ofServer()
 }
 
+// ofRecipient says whether it is the address that is refused for good: it is
+// none, or the mailbox takes no mail (RFC 3463 §3.2, §3.3). Without a status
+// code the reply to RCPT tells (RFC 5321 §4.2.3).
+func (f *failure) ofRecipient() bool {
+	switch {
+	case errors.Is(f.err, errSuppressed), errors.Is(f.err, errBounced):
+		return true
+	case !f.permanent():
+		return false
+	case f.enhanced != "":
+		ofSender := f.enhanced == "5.1.7" || f.enhanced == "5.1.8"
+		return strings.HasPrefix(f.enhanced, "5.1.") && !ofSender || strings.HasPrefix(f.enhanced, "5.2.")
+	}
+	return f.stage == stageRcpt && (f.code == 550 || f.code == 551 || f.code == 553)
+}
+
 // ambiguous says whether the server may have taken the mail: it was sent whole,
 // and no answer came.
 func (f *failure) ambiguous() bool { return f.stage == stageDot && f.code == 0 }
