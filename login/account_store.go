@@ -49,11 +49,6 @@ type AccountStore interface {
 	// when there is no such user.
 	DeleteUser(ctx context.Context, userID string, now time.Time) error
 
-	// Mute keeps mails from the address of an attempt until then, save those
-	// asked for where the address was proven before (storage.Attempt.Known). Any
-	// completed login of the address ends it.
-	Mute(ctx context.Context, attemptID string, now, until time.Time) error
-
 	// Events lists events, the newest first.
 	Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error)
 }

@@ -128,6 +128,7 @@ func (l *Login) invalidEmail(w http.ResponseWriter, r *http.Request, page templa
 // do the rest.
 func (l *Login) ask(r *http.Request, a storage.Attempt, addr Address, now time.Time) (storage.Attempt, error) {
 	a.ID, a.Key, a.Email = keys.ID(), addr.Key, addr.Delivery
+	a.Known = l.isKnown(r, addr.Key)
 	a.CreatedAt, a.ExpiresAt = now, now.Add(l.cfg.LinkTTL)
 	m := storage.Mail{ID: keys.ID(), AttemptID: a.ID, CreatedAt: now, NextAt: now, NotAfter: a.ExpiresAt}
 	if err := l.cfg.Store.StartAttempt(r.Context(), a, m, l.limits(r, addr), now); err != nil {

@@ -212,7 +212,7 @@ func (l *Login) act(w http.ResponseWriter, r *http.Request) error {
 	}
 	acts := map[string]func(http.ResponseWriter, *http.Request, url.Values) error{
 		"email": l.email, "resend": l.resend, "change-email": l.changeEmail, "cancel": l.cancel,
-		"confirm": l.confirm, "show-code": l.showCode, "not-me": l.notMe, "enter-code": l.enterCode,
+		"confirm": l.confirm, "show-code": l.showCode, "not-me": l.notMe, "mute": l.mute, "enter-code": l.enterCode,
 		"account-continue": l.accountContinue, "account-switch": l.accountSwitch,
 	}
 	act, ok := acts[form.Get("action")]

@@ -38,6 +38,11 @@ type Store interface {
 	// Closing twice is no error.
 	CloseAttempt(ctx context.Context, id string, now time.Time) error
 
+	// Mute keeps mails from the address of an attempt until then, save those
+	// asked for where the address was proven before (storage.Attempt.Known). Any
+	// completed login of the address ends it.
+	Mute(ctx context.Context, attemptID string, now, until time.Time) error
+
 	// CancelAttempts cancels the live attempts of a Txn started by browser.
 	CancelAttempts(ctx context.Context, txn, browser string, now time.Time) error
 

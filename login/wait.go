@@ -158,7 +158,14 @@ func (l *Login) sent(w http.ResponseWriter, r *http.Request, status int, t tab, 
 		Client: l.client(r, a), Wait: t.handle, Email: a.Email, Error: wrong, Cancel: a.Request != "", Any: a.Browser == "",
 		ResendIn: max(0, resendIn(a, now)), ExpiresIn: a.ExpiresAt.Sub(now),
 		MailboxName: name, MailboxURL: address,
+		Undelivered: l.undelivered(a), Delayed: l.cfg.Delayed(),
 	})
+}
+
+// undelivered says whether the tab may know that the mail server refused the
+// mail. Where only some get mail, by who they are, that would tell who they are.
+func (l *Login) undelivered(a storage.Attempt) bool {
+	return l.cfg.Signup && !a.UndeliveredAt.IsZero()
 }
 
 // status is GET /login/status?wait=HANDLE: the tab's script asks whether to
@@ -181,11 +188,18 @@ func (l *Login) status(w http.ResponseWriter, r *http.Request) error {
 	type answer struct {
 		State    string `json:"state"`
 		Location string `json:"location,omitempty"`
+		// Mail is "undelivered" when the mail server refused the mail: the page is
+		// to say so, unless it does.
+		Mail string `json:"mail,omitempty"`
 	}
 	reload := "/login?" + url.Values{"wait": {t.handle}}.Encode()
 	switch state := t.attempt.State(l.cfg.Now()); state {
 	case storage.StateLive:
-		writeJSON(w, http.StatusOK, answer{State: "waiting"})
+		waiting := answer{State: "waiting"}
+		if l.undelivered(t.attempt) {
+			waiting.Mail = "undelivered"
+		}
+		writeJSON(w, http.StatusOK, waiting)
 	case storage.StateUsed:
 		writeJSON(w, http.StatusOK, answer{State: "done", Location: reload})
 	default:

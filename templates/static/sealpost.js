@@ -85,6 +85,7 @@
   // often as time goes by or when no answer comes, not at all while hidden.
   const wait = document.querySelector("[data-wait]")?.dataset.wait;
   if (page === "sent" && wait) {
+    const here = () => new URL("/login?wait=" + encodeURIComponent(wait), location.href);
     let timer = 0;
     let failures = 0;
     let asking = false;
@@ -107,8 +108,9 @@
         });
         if (answer.ok) {
           failures = 0;
-          const { location: to } = await answer.json();
-          const target = to && new URL(to, location.href);
+          const { location: to, mail } = await answer.json();
+          const told = document.querySelector("[data-mail]")?.dataset.mail;
+          const target = to ? new URL(to, location.href) : mail && mail !== told && here();
           if (target && target.origin === location.origin && !leaving()) {
             location.replace(target.href);
             return;
