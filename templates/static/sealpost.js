@@ -109,7 +109,7 @@
         if (answer.ok) {
           failures = 0;
           const { location: to, mail } = await answer.json();
-          const told = document.querySelector("[data-mail]")?.dataset.mail;
+          const told = document.querySelector("[data-error]")?.dataset.error;
           const target = to ? new URL(to, location.href) : mail && mail !== told && here();
           if (target && target.origin === location.origin && !leaving()) {
             location.replace(target.href);
