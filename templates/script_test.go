@@ -125,6 +125,18 @@ func TestScript(t *testing.T) {
 	show(Sent{Wait: "over", ExpiresIn: time.Second})
 	until("document.body.innerText.includes('wait=over')")
 
+	// That the mail was refused is told once: whoever then types is left alone.
+	refused := `{"state":"waiting","mail":"undelivered"}`
+	status.Store(&refused)
+	show(Sent{Wait: "u", ExpiresIn: time.Minute, Undelivered: true})
+	before = asked.Load()
+	for asked.Load() < before+2 {
+		until("document.body.dataset.page === 'sent'")
+	}
+	show(Sent{Wait: "u", ExpiresIn: time.Minute})
+	until("document.body.dataset.page === 'signed-in' && document.body.innerText.includes('wait=u')") // what is at /login here
+	status.Store(&waiting)
+
 	// A logout goes on when its frames have loaded, and not for ever without.
 	asks, release := make(chan string, 10), make(chan struct{})
 	party := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
