@@ -39,8 +39,10 @@ type Sent struct {
 	Cancel      bool // a request waits that can be cancelled
 	Any         bool // any browser may confirm the link: no code is shown anywhere
 	Purpose     string
-	Undelivered bool // the mail server refused the address for good
-	Delayed     bool // mail goes out slowly right now
+	// Undelivered: the mail server refused the address for good. Delayed: mail
+	// goes out slowly right now. A tab that waits loads the page anew where the
+	// "mail" of /login/status is "undelivered" or "delayed", unless it shows that.
+	Undelivered, Delayed bool
 }
 
 // OtherBrowser tells someone who opened a link where it was asked for.

@@ -121,21 +121,61 @@ func TestScript(t *testing.T) {
 	status.Store(&done)
 	until("document.body.dataset.page === 'signed-in' && document.body.innerText.includes('wait=w')")
 
+	// That mail is slow, or was turned down, is told once; the one waits until
+	// nothing is typed.
+	twice := func() {
+		t.Helper()
+		for before := asked.Load(); asked.Load() < before+2; {
+			until("true")
+		}
+	}
+	stays := func(what string) {
+		t.Helper()
+		if at, err := chromedp.Run(chromium, chromedp.Evaluate[string]("location.pathname")); err != nil || at != "/page" {
+			t.Errorf("%s: the page goes on to %s, %v", what, at, err)
+		}
+	}
+	undelivered, delayed := `{"state":"waiting","mail":"undelivered"}`, `{"state":"waiting","mail":"delayed"}`
+	status.Store(&undelivered)
+	show(Sent{Wait: "w", ExpiresIn: time.Minute, Undelivered: true})
+	twice()
+	stays("what is shown")
+	status.Store(&delayed)
+	show(Sent{Wait: "w", ExpiresIn: time.Minute, Delayed: true})
+	twice()
+	stays("what is shown")
+	status.Store(&undelivered)
+	until("document.body.innerText.includes('wait=w')")
+	status.Store(&waiting)
+	show(Sent{Wait: "w", ExpiresIn: time.Minute})
+	if err := chromedp.Do(chromium, chromedp.SendKeys("#code", "12")); err != nil {
+		t.Fatal(err)
+	}
+	status.Store(&delayed)
+	twice()
+	stays("what is typed")
+	if err := chromedp.Do(chromium, chromedp.SetValue("#code", "")); err != nil {
+		t.Fatal(err)
+	}
+	until("document.body.innerText.includes('wait=w')")
+
+	// What cannot be undone is not sent without its tick.
+	show(Account{State: "delete", Email: ada})
+	if err := chromedp.Do(chromium, chromedp.Click("form[data-form=delete] button")); err != nil {
+		t.Fatal(err)
+	}
+	until("document.querySelector('#sure').matches(':invalid')")
+	if len(posts) > 0 {
+		t.Errorf("sent without a tick: %s", <-posts)
+	}
+	if err := chromedp.Do(chromium, chromedp.Click("label[for=sure]"), chromedp.Click("form[data-form=delete] button")); err != nil {
+		t.Fatal(err)
+	}
+	posted("/account?action=delete&sure=yes")
+
 	status.Store(&waiting)
 	show(Sent{Wait: "over", ExpiresIn: time.Second})
 	until("document.body.innerText.includes('wait=over')")
-
-	// That the mail was refused is told once: whoever then types is left alone.
-	refused := `{"state":"waiting","mail":"undelivered"}`
-	status.Store(&refused)
-	show(Sent{Wait: "u", ExpiresIn: time.Minute, Undelivered: true})
-	before = asked.Load()
-	for asked.Load() < before+2 {
-		until("document.body.dataset.page === 'sent'")
-	}
-	show(Sent{Wait: "u", ExpiresIn: time.Minute})
-	until("document.body.dataset.page === 'signed-in' && document.body.innerText.includes('wait=u')") // what is at /login here
-	status.Store(&waiting)
 
 	// A logout goes on when its frames have loaded, and not for ever without.
 	asks, release := make(chan string, 10), make(chan struct{})

@@ -82,8 +82,11 @@
   };
 
   // The waiting tab asks how things stand: every two seconds at first, less
-  // often as time goes by or when no answer comes, not at all while hidden.
-  const wait = document.querySelector("[data-wait]")?.dataset.wait;
+  // often as time goes by or when no answer comes, not at all while hidden. What
+  // became of the mail is told once; that it is slow is not worth what somebody
+  // has begun to type.
+  const { wait, shows } = document.querySelector("[data-wait]")?.dataset ?? {};
+  const typing = () => [...document.querySelectorAll("main input")].some((field) => field.value !== field.defaultValue);
   if (page === "sent" && wait) {
     const here = () => new URL("/login?wait=" + encodeURIComponent(wait), location.href);
     let timer = 0;
@@ -109,8 +112,8 @@
         if (answer.ok) {
           failures = 0;
           const { location: to, mail } = await answer.json();
-          const told = document.querySelector("[data-error]")?.dataset.error;
-          const target = to ? new URL(to, location.href) : mail && mail !== told && here();
+          const news = mail && mail !== shows && !(mail === "delayed" && typing());
+          const target = to ? new URL(to, location.href) : news && here();
           if (target && target.origin === location.origin && !leaving()) {
             location.replace(target.href);
             return;
