@@ -1,4 +1,3 @@
-// Package docs tests that the documents speak of what is there.
 package docs
 
 import (

@@ -6,22 +6,29 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sealpost/sealpost/docs"
 	"github.com/sealpost/sealpost/keys"
 )
 
 type configCommand struct {
 	settingsFlags
+	Schema bool `help:"Print the JSON schema of the settings file, for editors."`
 }
 
 // Help is shown by sealpost config --help.
 func (configCommand) Help() string {
 	return `Prints what serve would run with, as YAML. Passwords and secrets are masked, so the output can be shown to others.
 
-  sealpost config --config sealpost.yaml`
+  sealpost config --config sealpost.yaml
+  sealpost config --schema > settings.schema.json`
 }
 
 // Run prints the settings.
 func (c configCommand) Run(p *process) error {
+	if c.Schema {
+		_, err := p.stdout.Write(docs.SettingsSchema)
+		return err
+	}
 	s, err := c.load(p, Defaults())
 	if err != nil {
 		return err

@@ -53,6 +53,9 @@ Keys and variables that are unknown are errors, with the nearest known one. Vari
 service named sealpost are ignored. Durations are ` + "`15m`, `720h`" + ` or a number of seconds. A secret can be in a file:
 ` + "`secret_file`" + `, ` + "`SEALPOST_SECRET_FILE`" + `. ` + "`sealpost config`" + ` prints the settings that count, secrets masked.
 
+For editors there is a [schema](settings.schema.json), which ` + "`sealpost config --schema`" + ` prints, too. With the YAML language server
+this is the first line of the file: ` + "`# yaml-language-server: $schema=settings.schema.json`" + `
+
 `
 
 func pageOfSettings(t *testing.T) string {
