@@ -1,10 +1,15 @@
 package deploy
 
 import (
+	"bytes"
+	"errors"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -87,7 +92,8 @@ func TestCompose(t *testing.T) {
 	}
 	sealpost, caddy := project.Services["sealpost"], project.Services["caddy"]
 
-	environ := readImage(t).env
+	image := readImage(t)
+	environ := image.env
 	for name, value := range sealpost.Environment {
 		environ = append(environ, name+"="+*value)
 	}
@@ -96,7 +102,8 @@ func TestCompose(t *testing.T) {
 			t.Errorf("no setting reads the secret %s", secret.Source)
 		}
 	}
-	settings := install(t).takes("", environ...)
+	in := install(t)
+	settings := in.takes("", environ...)
 	says(t, settings, "issuer: https://login.example.com")
 	says(t, settings, "listen: :8080")
 	if subnet := project.Networks["outside"].Ipam.Config[0].Subnet; !strings.Contains(settings, subnet) {
@@ -110,5 +117,50 @@ func TestCompose(t *testing.T) {
 	}
 	if _, ok := project.Services["database"].Networks["outside"]; ok || !project.Networks["inside"].Internal {
 		t.Error("the database can be reached from outside")
+	}
+	in.serves(image, environ)
+}
+
+// serves runs what the container runs, with its environment, and what it asks
+// about its health; only the ports are others.
+func (in installation) serves(img image, environ []string) {
+	in.t.Helper()
+	run := func(args []string) *exec.Cmd {
+		if args[0] != "/sealpost" {
+			in.t.Fatalf("the image has no %s", args[0])
+		}
+		cmd := exec.Command(binary, args[1:]...)
+		cmd.Dir = in.t.TempDir()
+		for _, variable := range environ {
+			cmd.Env = append(cmd.Env, in.here(variable))
+		}
+		cmd.Env = append(cmd.Env, "SEALPOST_LISTEN=127.0.0.1:"+in.port, "SEALPOST_ADMIN_LISTEN=127.0.0.1:"+in.adminPort)
+		return cmd
+	}
+	health := img.health[1:]
+	if out, err := run(health).CombinedOutput(); err == nil {
+		in.t.Errorf("before there is a server: %s", out)
+	}
+	server := run(append(slices.Clone(img.entrypoint), img.cmd...))
+	var log bytes.Buffer
+	server.Stderr = &log
+	if err := server.Start(); err != nil {
+		in.t.Fatal(err)
+	}
+	var last []byte
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if last, err = run(append(slices.Clone(health), "--ready")).CombinedOutput(); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		in.t.Errorf("it never is ready: %v, %s", err, last)
+	}
+	if out, err := run(health).CombinedOutput(); err != nil {
+		in.t.Errorf("not healthy: %v, %s", err, out)
+	}
+	if err := errors.Join(server.Process.Signal(syscall.SIGTERM), server.Wait()); err != nil {
+		in.t.Errorf("it does not end well: %v\n%s", err, log.String())
 	}
 }

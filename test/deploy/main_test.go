@@ -3,6 +3,7 @@ package deploy
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,13 +47,24 @@ func read(t *testing.T, name string) string {
 // installation stands for the files that a machine has and this one has not:
 // a folder with the secrets, under their names.
 type installation struct {
-	t   *testing.T
-	dir string
+	t               *testing.T
+	dir             string
+	port, adminPort string // that nobody listens on
 }
 
 func install(t *testing.T) installation {
 	t.Helper()
-	in := installation{t, t.TempDir()}
+	in := installation{t: t, dir: t.TempDir()}
+	for _, port := range []*string{&in.port, &in.adminPort} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if _, *port, err = net.SplitHostPort(l.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	secret, err := exec.Command(binary, "secret").Output()
 	if err != nil {
 		t.Fatal(err)
