@@ -163,7 +163,7 @@ func checkDKIM(from sender, server MailServer, keys []DKIMKey) error {
 	case len(keys) == 0:
 		return nil
 	case server.Signs():
-		return errors.New("Cloudflare signs the mail itself and takes none that is signed: leave the keys out")
+		return errors.New("the mail server is Cloudflare's, which signs by itself and takes no mail that is signed: leave the keys out")
 	case len(keys) > 2, keys[0].algorithm() != "rsa", len(keys) == 2 && keys[1].algorithm() != "ed25519":
 		return errors.New("one RSA key signs, and one Ed25519 key may sign besides it")
 	case len(keys) == 2 && keys[0].String() == keys[1].String():

@@ -355,8 +355,8 @@ func TestOnlyAlignedKeysSign(t *testing.T) {
 		"only an ending": {"a@badexample.com", "smtps://h", []DKIMKey{rsaKey()}, "badexample.com and signed by example.com"},
 		"a top level":    {"a@example.com", "smtps://h", []DKIMKey{keyOf("com", "s", testRSA())}, "example.com and signed by com"},
 		"the second":     {"a@example.com", "smtps://h", []DKIMKey{rsaKey(), keyOf("example.org", "s", testEd())}, "example.com and signed by example.org"},
-		"an API":         {"a@example.com", "cloudflare://" + account + ":t", []DKIMKey{rsaKey()}, "Cloudflare signs"},
-		"its SMTP":       {"a@example.com", "smtps://smtp.mx.cloudflare.net", []DKIMKey{rsaKey()}, "Cloudflare signs"},
+		"an API":         {"a@example.com", "cloudflare://" + account + ":t", []DKIMKey{rsaKey()}, "Cloudflare's, which signs"},
+		"its SMTP":       {"a@example.com", "smtps://smtp.mx.cloudflare.net", []DKIMKey{rsaKey()}, "Cloudflare's, which signs"},
 	} {
 		from, err := parseSender(tt.from)
 		if err != nil {

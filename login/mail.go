@@ -33,6 +33,12 @@ func CheckSender(from string) error {
 	return err
 }
 
+// CheckReplyTo tells the fix for an address that answers cannot go to.
+func CheckReplyTo(address string) error {
+	_, err := replyTo(address)
+	return err
+}
+
 // SenderDomain is the domain of a sender, in ASCII.
 func SenderDomain(from string) (string, error) {
 	s, err := parseSender(from)
@@ -181,7 +187,7 @@ func replyTo(address string) (string, error) {
 	}
 	s, err := parseSender(address)
 	if err != nil || s.name != "" {
-		return "", errors.New("reply to: write one bare address: support@example.com")
+		return "", errors.New("write one bare address: support@example.com")
 	}
 	return s.address, nil
 }

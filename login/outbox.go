@@ -106,7 +106,7 @@ func NewOutbox(c OutboxConfig) (*Outbox, error) {
 		return nil, fmt.Errorf("outbox: sender %q: %w", c.From, err)
 	}
 	if from.replyTo, err = replyTo(c.ReplyTo); err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
+		return nil, fmt.Errorf("outbox: reply to: %w", err)
 	}
 	if err := checkDKIM(from, c.URL, c.DKIM); err != nil {
 		return nil, fmt.Errorf("outbox: dkim: %w", err)

@@ -116,7 +116,9 @@ type Mail struct {
 	URLFile string `yaml:"url_file"`
 	// The sender, for example `Example <login@example.com>`. Required by `serve`.
 	From string `yaml:"from"`
-	DKIM DKIM   `yaml:"dkim"`
+	// Where answers go, for example `support@example.com`. Empty: to the sender.
+	ReplyTo string `yaml:"reply_to"`
+	DKIM    DKIM   `yaml:"dkim"`
 }
 
 // DKIM is the signature under each mail.

@@ -197,6 +197,7 @@ func TestErrorsNameKeyValueAndFix(t *testing.T) {
 		{"outbound", "outbound: {allow: [0.0.0.0/0], ca_file: /nowhere}", nil, []string{`outbound.allow[0]: "0.0.0.0/0": is the whole internet`, `outbound.ca_file: "/nowhere": cannot be read: no such file`}},
 		{"outbound, no certificates", "outbound: {ca_file: config.go}", nil, []string{`outbound.ca_file: "config.go": there is no certificate in it; write a PEM file`}},
 		{"tokens", "tokens: {dpop_nonce: perhaps}", nil, []string{`tokens.dpop_nonce: "perhaps": write true or false`}},
+		{"answers to nobody", "mail: {reply_to: Support <support@example.com>}", nil, []string{`mail.reply_to: "Support <support@example.com>": write one bare address: support@example.com`}},
 		{"half of DKIM", "mail: {dkim: {domain: example.com}}", nil, []string{"mail.dkim.selector is not set: write", "mail.dkim.key_file is not set: make a key with: sealpost mail dkim --new dkim.pem"}},
 		{"half of the second key", "mail: {dkim: {ed25519_selector: s2}}", nil, []string{`mail.dkim: "s2": give ed25519_selector and ed25519_key_file together`}},
 		{"DKIM, no key", "mail: {dkim: {domain: example.com, selector: s1, key_file: config.go}}", nil, []string{`mail.dkim.key_file: "config.go": write one unencrypted private key in PEM`}},

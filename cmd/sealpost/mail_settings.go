@@ -20,6 +20,9 @@ func (s *Settings) validateMail(wrong *problems) {
 			wrong.add("mail.from", s.Mail.From, "%v", err)
 		}
 	}
+	if err := login.CheckReplyTo(s.Mail.ReplyTo); err != nil {
+		wrong.add("mail.reply_to", s.Mail.ReplyTo, "%v", err)
+	}
 	keys := s.Mail.readDKIM(wrong)
 	if len(keys) > 0 && login.CheckSender(s.Mail.From) == nil {
 		if err := login.CheckDKIM(s.Mail.From, server, keys); err != nil {

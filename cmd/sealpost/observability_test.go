@@ -40,7 +40,7 @@ func TestObservabilityDocs(t *testing.T) {
 	page := readText(t, "../../docs/observability.md")
 	told := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(sealpost_\\w+)` \\| (\\w+) \\|([^|]*)\\|").FindAllStringSubmatch(page, -1) {
-		labels := regexp.MustCompile("\\w+").FindAllString(row[3], -1)
+		labels := regexp.MustCompile(`\w+`).FindAllString(row[3], -1)
 		slices.Sort(labels)
 		told[row[1]] = row[2] + " " + strings.Join(labels, ",")
 	}

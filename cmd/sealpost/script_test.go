@@ -346,6 +346,11 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		case m := <-w.mail.arrived:
 			w.raw = m.raw
 			ts.Setenv("LINK", m.Link)
+			for line := range strings.Lines(m.Header) {
+				if strings.HasPrefix(line, "Reply-To:") {
+					fmt.Fprintln(ts.Stdout(), strings.TrimSpace(line))
+				}
+			}
 			fmt.Fprintf(ts.Stdout(), "From: %s\nTo: %s\nSubject: %s\n\n%s", m.From, m.To, m.Subject, strings.ReplaceAll(m.Text, "\r\n", "\n"))
 			return nil
 		case <-time.After(patience):

@@ -225,7 +225,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 		return nil, err
 	}
 	outbox, err := login.NewOutbox(login.OutboxConfig{
-		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, DKIM: dkim,
+		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, ReplyTo: s.Mail.ReplyTo, DKIM: dkim,
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now, Observe: in.metrics.mailed,
 	})
 	if err != nil { // it speaks of settings alone
