@@ -94,14 +94,14 @@ func TestTheProgramHoldsNoTestSupport(t *testing.T) {
 				t.Errorf("%s is linked into the program", name)
 			}
 		}
-		for _, module := range []string{"github.com/chromedp/chromedp", "github.com/rogpeppe/go-internal"} {
+		for _, module := range []string{"github.com/chromedp/chromedp", "github.com/rogpeppe/go-internal", "github.com/maxmind/mmdbwriter", "github.com/santhosh-tekuri/jsonschema/v6"} {
 			if p.Module.Path == module {
 				t.Errorf("%s is linked into the program", p.ImportPath)
 			}
 		}
 	}
-	if own != len(arrows) {
-		t.Errorf("%d packages of ours are linked, want %d", own, len(arrows))
+	if want := len(arrows) - 1; own != want { // deploy/release is a program of its own
+		t.Errorf("%d packages of ours are linked, want %d", own, want)
 	}
 }
 
