@@ -254,7 +254,7 @@ type broken struct {
 
 func (b broken) SigningKeys(context.Context) ([]storage.SigningKey, error) { return b.list, b.err }
 func (b broken) AddSigningKey(context.Context, storage.SigningKey) error   { return b.err }
-func (b broken) RemoveSigningKeys(context.Context, time.Time) error        { return b.err }
+func (b broken) RemoveSigningKeys(_ context.Context, _, _ time.Time) error { return b.err }
 
 func TestAStoreThatFailsIsNoEmptyRing(t *testing.T) {
 	failure := errors.New("connection lost")

@@ -122,7 +122,7 @@ func (r *Ring) Maintain(ctx context.Context) error {
 	}
 	now := r.cfg.Now()
 	err := errors.Join(r.reseal(ctx), r.grow(ctx, r.due(now)))
-	if e := r.cfg.Store.RemoveSigningKeys(ctx, now.Add(-r.cfg.KeepFor-hintFor)); e != nil {
+	if e := r.cfg.Store.RemoveSigningKeys(ctx, now.Add(-r.cfg.KeepFor-hintFor), now); e != nil {
 		err = errors.Join(err, fmt.Errorf("remove signing keys: %w", e))
 	}
 	return errors.Join(err, r.Reload(ctx))

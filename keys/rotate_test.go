@@ -457,8 +457,8 @@ func (f failing) ResealSigningKey(ctx context.Context, id string, old, sealed []
 	return f.do("reseal", func() error { return f.Store.ResealSigningKey(ctx, id, old, sealed) })
 }
 
-func (f failing) RemoveSigningKeys(ctx context.Context, before time.Time) error {
-	return f.do("remove", func() error { return f.Store.RemoveSigningKeys(ctx, before) })
+func (f failing) RemoveSigningKeys(ctx context.Context, before, now time.Time) error {
+	return f.do("remove", func() error { return f.Store.RemoveSigningKeys(ctx, before, now) })
 }
 
 func TestMaintainGoesOnWhereItFailed(t *testing.T) {

@@ -23,5 +23,5 @@ type Store interface {
 	// RemoveSigningKeys removes every key for which a newer generation of its
 	// algorithm, not retired itself, signs since before or longer. The newest
 	// stays, whatever the clock says.
-	RemoveSigningKeys(ctx context.Context, before time.Time) error
+	RemoveSigningKeys(ctx context.Context, before, now time.Time) error
 }

@@ -102,9 +102,9 @@ func (l *Login) notMe(w http.ResponseWriter, r *http.Request, form url.Values) e
 	return l.notMePage(w, r, http.StatusOK, k)
 }
 
-// enterCode is the code's form in the tab that waits. A try is spent before the
-// code is compared, so that guesses sent at once get no more tries than guesses
-// sent one by one. A code that will never be taken, because "This wasn't me"
+// enterCode is the code's form in the tab that waits. A try is spent before it
+// counts whether the code is right, so that guesses sent at once get no more tries
+// than guesses sent one by one. A code that will never be taken, because "This wasn't me"
 // was pressed, is a wrong one: whoever waits learns nothing of it.
 func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Values) error {
 	t, err := l.openWait(r, form.Get("wait"))
@@ -129,14 +129,14 @@ func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Value
 	if err := l.cfg.Store.CountLimits(r.Context(), l.codeLimits(r, addr), now); err != nil {
 		return fmt.Errorf("count codes: %w", err)
 	}
-	a, err := l.cfg.Store.TryCode(r.Context(), t.attempt.ID, t.attempt.Browser, now)
+	right := isCode(l.cfg.Secret, t.attempt.ID, typed)
+	a, err := l.cfg.Store.TryCode(r.Context(), t.attempt.ID, t.attempt.Browser, right, now)
 	if errors.Is(err, storage.ErrNotFound) {
 		return l.waitAgain(w, r, t)
 	}
 	if err != nil {
 		return fmt.Errorf("try code: %w", err)
 	}
-	right := isCode(l.cfg.Secret, a.ID, typed)
 	if right && a.ClosedAt.IsZero() {
 		login, err := l.complete(w, r, a, t.browser, true, now)
 		if errors.Is(err, storage.ErrNotFound) {

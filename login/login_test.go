@@ -176,11 +176,11 @@ func (s *watched) CancelAttempts(ctx context.Context, txn, browser string, now t
 	return s.Store.CancelAttempts(ctx, txn, browser, now)
 }
 
-func (s *watched) TryCode(ctx context.Context, id, browser string, now time.Time) (storage.Attempt, error) {
+func (s *watched) TryCode(ctx context.Context, id, browser string, right bool, now time.Time) (storage.Attempt, error) {
 	if err := s.write(); err != nil {
 		return storage.Attempt{}, err
 	}
-	return s.Store.TryCode(ctx, id, browser, now)
+	return s.Store.TryCode(ctx, id, browser, right, now)
 }
 
 func (s *watched) CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (storage.Login, error) {

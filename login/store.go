@@ -47,9 +47,10 @@ type Store interface {
 	CancelAttempts(ctx context.Context, txn, browser string, now time.Time) error
 
 	// TryCode spends one of the storage.MaxTries tries of a live attempt that
-	// browser started, before the code is compared, so that parallel guesses
-	// get no extra try. storage.ErrNotFound when the attempt is not live.
-	TryCode(ctx context.Context, id, browser string, now time.Time) (storage.Attempt, error)
+	// browser started. Whether the code is right counts only once the try is
+	// spent, so that parallel guesses get no extra try; the last try that is not
+	// right burns the attempt. storage.ErrNotFound when the attempt is not live.
+	TryCode(ctx context.Context, id, browser string, right bool, now time.Time) (storage.Attempt, error)
 
 	// CompleteAttempt uses the attempt, finds or creates its user, and makes
 	// the session, in one transaction. One of any number of callers wins; any

@@ -661,7 +661,7 @@ func TestHandle(t *testing.T) {
 		b.resume(ofStored).code()
 	})
 	w.run("the client was removed", func(t *testing.T) {
-		if err := w.engine.RemoveClient(t.Context(), "stored"); err != nil {
+		if err := w.engine.RemoveClient(t.Context(), "stored", w.clock.Now()); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)
@@ -886,7 +886,7 @@ func TestClientOfTheDatabase(t *testing.T) {
 	if a := ask(); a.handle() == "" || len(a.reads) != 0 {
 		t.Errorf("a moment later: %v", a.reads)
 	}
-	if err := w.engine.RemoveClient(t.Context(), c.ID); err != nil {
+	if err := w.engine.RemoveClient(t.Context(), c.ID, w.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.pass(clientCacheTTL - time.Microsecond)

@@ -415,7 +415,7 @@ func TestNoticesOfClientsThatAreGone(t *testing.T) {
 	w.deliver()
 	w.hasNotice("stored", "dropped no backchannel_logout_uri")
 	queue()
-	if err := w.engine.RemoveClient(ctx, c.ID); err != nil {
+	if err := w.engine.RemoveClient(ctx, c.ID, w.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.pass(clientCacheTTL)

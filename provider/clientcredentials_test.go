@@ -66,7 +66,7 @@ func TestClientCredentials(t *testing.T) {
 		if !w.active(g.access) {
 			t.Error("it is not active")
 		}
-		if err := w.engine.RemoveClient(context.Background(), "stored"); err != nil {
+		if err := w.engine.RemoveClient(context.Background(), "stored", w.clock.Now()); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)

@@ -327,7 +327,7 @@ func (p *Provider) removeClient(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.changed(client.ID, p.cfg.Store.RemoveClient(c.Context(), client.ID)); err != nil {
+	if err := p.changed(client.ID, p.cfg.Store.RemoveClient(c.Context(), client.ID, p.cfg.Now())); err != nil {
 		return nil, err
 	}
 	p.cfg.Log(c.Context(), slog.String("outcome", "removed"))

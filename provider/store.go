@@ -18,7 +18,7 @@ type Store interface {
 	SaveClient(ctx context.Context, c storage.Client) error
 	// RemoveClient removes a client with its grants and consents:
 	// storage.ErrNotFound when there is none.
-	RemoveClient(ctx context.Context, id string) error
+	RemoveClient(ctx context.Context, id string, now time.Time) error
 
 	// RedeemCode inserts the grant of an authorization code, whose id is the
 	// hash of the code, and remembers that the session signed in to the client;

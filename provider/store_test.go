@@ -122,8 +122,8 @@ func (s *watched) SaveClient(ctx context.Context, c storage.Client) error {
 	return effect(s, ctx, "SaveClient", func() error { return s.Store.SaveClient(ctx, c) })
 }
 
-func (s *watched) RemoveClient(ctx context.Context, id string) error {
-	return effect(s, ctx, "RemoveClient", func() error { return s.Store.RemoveClient(ctx, id) })
+func (s *watched) RemoveClient(ctx context.Context, id string, now time.Time) error {
+	return effect(s, ctx, "RemoveClient", func() error { return s.Store.RemoveClient(ctx, id, now) })
 }
 
 func (s *watched) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error) {

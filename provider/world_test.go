@@ -279,7 +279,7 @@ func (s *keyStore) AddSigningKey(_ context.Context, k storage.SigningKey) error 
 	return nil
 }
 
-func (s *keyStore) RemoveSigningKeys(context.Context, time.Time) error { return nil }
+func (s *keyStore) RemoveSigningKeys(_ context.Context, _, _ time.Time) error { return nil }
 
 var sharedKeys = sync.OnceValue(func() *keyStore {
 	s := &keyStore{}

@@ -274,7 +274,7 @@ func (c clientRemove) Run(p *process) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
-		if err := db.RemoveClient(p.ctx, c.ID); err != nil {
+		if err := db.RemoveClient(p.ctx, c.ID, p.now()); err != nil {
 			return unknownClient(c.ID, err)
 		}
 		if c.JSON {

@@ -108,7 +108,7 @@ func TestAChangedClientCountsWithinSeconds(t *testing.T) {
 			now = now.Add(5 * time.Second)
 			want("rotated, 5 s later", "old", 401)
 			want("rotated, 5 s later", "new", 200)
-			if err := in.store.RemoveClient(t.Context(), "app"); err != nil {
+			if err := in.store.RemoveClient(t.Context(), "app", now); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(5 * time.Second)

@@ -43,7 +43,7 @@ type store interface {
 	// SaveClient replaces a client.
 	SaveClient(ctx context.Context, c storage.Client) error
 	// RemoveClient removes a client: storage.ErrNotFound when there is none.
-	RemoveClient(ctx context.Context, id string) error
+	RemoveClient(ctx context.Context, id string, now time.Time) error
 
 	// Bounces lists up to limit addresses that were refused since, the last first.
 	Bounces(ctx context.Context, since time.Time, limit int) ([]storage.Bounce, error)
@@ -59,7 +59,7 @@ type store interface {
 	// DisableUser disables a user, ends their sessions and revokes their grants.
 	DisableUser(ctx context.Context, id string, now time.Time) error
 	// EnableUser lets a disabled user sign in again.
-	EnableUser(ctx context.Context, id string) error
+	EnableUser(ctx context.Context, id string, now time.Time) error
 
 	Close() error
 }

@@ -220,7 +220,7 @@ type userEnable struct {
 // Run lets a person in again.
 func (c userEnable) Run(p *process) error {
 	return c.withUser(p, c.Email, func(db store, u storage.User) error {
-		if err := db.EnableUser(p.ctx, u.ID); err != nil {
+		if err := db.EnableUser(p.ctx, u.ID, p.now()); err != nil {
 			return fmt.Errorf("enable user: %w", err)
 		}
 		return c.again(p, db, u.Key)

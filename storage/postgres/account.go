@@ -23,9 +23,13 @@ func (db *DB) SessionsOf(ctx context.Context, userID string, now time.Time) ([]s
 const (
 	// Sessions that end here are known by the time of their end after.
 	endSessionOf = `
-		UPDATE sessions s SET ended_at = $1 WHERE s.id = $3 AND s.user_id = $2 AND ` + liveSession
+		WITH s AS (
+			UPDATE sessions s SET ended_at = $1 WHERE s.id = $4 AND s.user_id = $2 AND ` + liveSession + returningEnded + `
+		)` + insertEvents + sessionsEnded + `''` + wereLive
 	endOtherSessions = `
-		UPDATE sessions s SET ended_at = $1 WHERE s.user_id = $2 AND s.id <> $3 AND ` + liveSession
+		WITH s AS (
+			UPDATE sessions s SET ended_at = $1 WHERE s.user_id = $2 AND s.id <> $4 AND ` + liveSession + returningEnded + `
+		)` + insertEvents + sessionsEnded + `''` + wereLive
 	revokeGrantsOfEnded = `
 		UPDATE grants g SET revoked_at = $1 FROM sessions s
 		WHERE g.user_id = $2 AND s.user_id = $2 AND s.id = g.session_id AND s.ended_at = $1 AND NOT g.offline AND g.revoked_at IS NULL`
@@ -50,7 +54,7 @@ func (db *DB) EndOtherSessions(ctx context.Context, userID, keep string, now tim
 // endSessions ends what query does, with its grants and notices.
 func (db *DB) endSessions(ctx context.Context, what, query, userID, id string, now time.Time) (n int, err error) {
 	err = db.transaction(ctx, what, func(b *pgx.Batch) {
-		b.Queue(query, at(now), userID, id).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(query, at(now), userID, db.actor, id).Exec(func(tag pgconn.CommandTag) error {
 			n = int(tag.RowsAffected())
 			return nil
 		})
@@ -83,10 +87,14 @@ const (
 	// the statements after.
 	holdSessionsOfUser = `
 		SELECT FROM sessions s WHERE s.user_id = $2 AND ` + liveSession + ` ORDER BY s.id FOR UPDATE`
-	removeConsent = `
-		DELETE FROM consents WHERE user_id = $1 AND client_id = $2`
-	revokeGrantsOfApp = `
-		UPDATE grants SET revoked_at = $1 WHERE user_id = $2 AND client_id = $3 AND revoked_at IS NULL`
+	takeBack = `
+		WITH consent AS (
+			DELETE FROM consents WHERE user_id = $2 AND client_id = $3 RETURNING true
+		), revoked AS (
+			UPDATE grants SET revoked_at = $1 WHERE user_id = $2 AND client_id = $3 AND revoked_at IS NULL RETURNING true
+		)` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventAppRemoved) + `', $4::text, $2::text, $3::text, '', '', '', ''
+		WHERE EXISTS (SELECT FROM consent) OR EXISTS (SELECT FROM revoked)`
 	queueNoticesOfApp = `
 		INSERT INTO logout_notices (session_id, client_id, user_id, created_at, next_at)
 		SELECT c.session_id, c.client_id, s.user_id, $1::timestamptz, $1::timestamptz
@@ -101,21 +109,27 @@ const (
 func (db *DB) RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error {
 	return db.transaction(ctx, "remove app", func(b *pgx.Batch) {
 		b.Queue(holdSessionsOfUser, at(now), userID)
-		b.Queue(removeConsent, userID, clientID)
-		b.Queue(revokeGrantsOfApp, at(now), userID, clientID)
+		b.Queue(takeBack, at(now), userID, clientID, db.actor)
 		b.Queue(queueNoticesOfApp, at(now), userID, clientID)
 		b.Queue(forgetClient, userID, clientID)
 	})
 }
 
 const setProfile = `
-	UPDATE users u SET name = $3, locale = $4, updated_at = CASE WHEN u.name = $3 AND u.locale = $4 THEN u.updated_at ELSE $1 END
-	WHERE u.id = $2 RETURNING ` + userColumns
+	WITH before AS MATERIALIZED (
+		SELECT id, name <> $3 OR locale <> $4 AS changes FROM users WHERE id = $2 FOR UPDATE
+	), u AS (
+		UPDATE users u SET name = $3, locale = $4, updated_at = CASE WHEN before.changes THEN $1 ELSE u.updated_at END
+		FROM before WHERE u.id = before.id RETURNING ` + userColumns + `
+	), logged AS (` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventUserProfile) + `', $5::text, id, '', '', '', '', '' FROM before WHERE changes
+	)
+	SELECT ` + userColumns + ` FROM u`
 
 // SetProfile sets what a user says of themselves; UpdatedAt moves when it
 // changed. storage.ErrNotFound when there is no such user.
 func (db *DB) SetProfile(ctx context.Context, userID, name, locale string, now time.Time) (u storage.User, err error) {
-	err = db.get(ctx, "set profile", userFields(&u), setProfile, at(now), userID, name, locale)
+	err = db.get(ctx, "set profile", userFields(&u), setProfile, at(now), userID, name, locale, db.actor)
 	return u, err
 }
 
@@ -123,7 +137,7 @@ func (db *DB) SetProfile(ctx context.Context, userID, name, locale string, now t
 // for them, each held, then what follows.
 const changeAddress = `
 	WITH owner AS MATERIALIZED (
-		SELECT u.id FROM sessions s JOIN users u ON u.id = s.user_id
+		SELECT u.id, s.browser, s.network FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE s.id = $4 AND s.auth_time >= $5 AND u.disabled_at IS NULL AND ` + liveSession + `
 		FOR UPDATE OF u
 	), a AS MATERIALIZED (
@@ -137,6 +151,8 @@ const changeAddress = `
 		UPDATE attempts SET used_at = $1, session_id = $4 FROM u WHERE attempts.id = $2
 	), unmuted AS (
 		DELETE FROM mutes m USING u WHERE m.key = u.key
+	), logged AS (` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventUserAddressChanged) + `', $6::text, u.id, '', $4::text, owner.browser, owner.network, '' FROM u, owner
 	)
 	SELECT ` + userColumns + ` FROM u`
 
@@ -146,7 +162,7 @@ const changeAddress = `
 // since; storage.ErrConflict when the address is another user's; then nothing is
 // written.
 func (db *DB) ChangeAddress(ctx context.Context, c storage.AddressChange, now time.Time) (u storage.User, err error) {
-	err = db.get(ctx, "change address", userFields(&u), changeAddress, at(now), c.AttemptID, c.ByCode, c.SessionID, at(c.ProvenSince))
+	err = db.get(ctx, "change address", userFields(&u), changeAddress, at(now), c.AttemptID, c.ByCode, c.SessionID, at(c.ProvenSince), db.actor)
 	var e *pgconn.PgError
 	if errors.As(err, &e) && e.Code == "23505" { // unique_violation
 		return storage.User{}, fmt.Errorf("%w: %w", storage.ErrConflict, err)
@@ -169,8 +185,12 @@ const (
 		DELETE FROM bounces WHERE key = (SELECT key FROM users WHERE id = $1)`
 	removeDevicesOfUser = `
 		DELETE FROM devices WHERE user_id = $1 AND user_id <> ''`
+	// With sessions, grants and consents.
 	removeUser = `
-		DELETE FROM users WHERE id = $1` // with sessions, grants and consents
+		WITH u AS (
+			DELETE FROM users WHERE id = $2 RETURNING id
+		)` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventUserDeleted) + `', $3::text, id, '', '', '', '', '' FROM u`
 )
 
 // DeleteUser removes a user for good, with all that is kept about them but
@@ -181,12 +201,12 @@ func (db *DB) DeleteUser(ctx context.Context, userID string, now time.Time) erro
 		b.Queue(removeAttemptsOfUser, userID)
 		b.Queue(removeAttemptsForUser, userID)
 		b.Queue(holdUserForGood, userID)
-		b.Queue(endSessionsOfUser, at(now), userID)
+		b.Queue(endSessionsOfUser, at(now), userID, db.actor, string(storage.EventUserDeleted))
 		b.Queue(queueNoticesOfUser, at(now), userID)
 		b.Queue(removeMuteOfUser, userID)
 		b.Queue(removeBounceOfUser, userID)
 		b.Queue(removeDevicesOfUser, userID)
-		b.Queue(removeUser, userID).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(removeUser, at(now), userID, db.actor).Exec(func(tag pgconn.CommandTag) error {
 			found = tag.RowsAffected() > 0
 			return nil
 		})

@@ -113,13 +113,24 @@ const (
 		WHERE a.id = $2 AND a.closed_at IS NULL AND ` + live + `
 		RETURNING ` + attemptColumns
 	closeAttempt = `
-		UPDATE attempts SET closed_at = $1 WHERE id = $2 AND closed_at IS NULL`
+		WITH a AS (
+			UPDATE attempts a SET closed_at = $1 WHERE a.id = $2 AND a.closed_at IS NULL RETURNING a.key, a.client_id, a.agent, a.network
+		)` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventLoginNotMe) + `', $3::text, coalesce(u.id, ''), a.client_id, '', a.agent, a.network, ''
+		FROM a LEFT JOIN users u ON u.key = a.key`
 	cancelAttempts = `
 		UPDATE attempts a SET cancelled_at = $1 WHERE a.txn = $2 AND a.browser = $3 AND ` + live
 	tryCode = `
-		UPDATE attempts a SET tries = a.tries + 1
-		WHERE a.id = $2 AND a.browser = $3 AND ` + live + `
-		RETURNING ` + attemptColumns
+		WITH a AS (
+			UPDATE attempts a SET tries = a.tries + 1
+			WHERE a.id = $2 AND a.browser = $3 AND ` + live + `
+			RETURNING ` + attemptColumns + `
+		), logged AS (` + insertEvents + `
+			SELECT $1::timestamptz, '` + string(storage.EventLoginBurned) + `', $5::text, coalesce(u.id, ''), a.client_id, '', a.agent, a.network, ''
+			FROM a LEFT JOIN users u ON u.key = a.key
+			WHERE a.tries >= 5 AND NOT ($4::boolean AND a.closed_at IS NULL)
+		)
+		SELECT ` + attemptColumns + ` FROM a`
 )
 
 // ShowCode records that the code is being shown in another browser. It is
@@ -133,7 +144,7 @@ func (db *DB) ShowCode(ctx context.Context, id string, now time.Time) (a storage
 // CloseAttempt closes the other-browser way for good. Closing twice, or what is
 // not there, is no error.
 func (db *DB) CloseAttempt(ctx context.Context, id string, now time.Time) error {
-	_, err := db.exec(ctx, "close attempt", closeAttempt, at(now), id)
+	_, err := db.exec(ctx, "close attempt", closeAttempt, at(now), id, db.actor)
 	return err
 }
 
@@ -144,9 +155,10 @@ func (db *DB) CancelAttempts(ctx context.Context, txn, browser string, now time.
 }
 
 // TryCode spends one of the storage.MaxTries tries of a live attempt that
-// browser started: storage.ErrNotFound when the attempt is not live.
-func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a storage.Attempt, err error) {
-	err = db.get(ctx, "try code", attemptFields(&a), tryCode, at(now), id, browser)
+// browser started: storage.ErrNotFound when the attempt is not live. Right is
+// whether the code is the one; with the last try that is not, the attempt burns.
+func (db *DB) TryCode(ctx context.Context, id, browser string, right bool, now time.Time) (a storage.Attempt, err error) {
+	err = db.get(ctx, "try code", attemptFields(&a), tryCode, at(now), id, browser, right, db.actor)
 	return a, err
 }
 
@@ -166,7 +178,7 @@ func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a
 // Only when all is done is the attempt used.
 const completeAttempt = `
 	WITH a AS MATERIALIZED (
-		SELECT a.id, a.key, a.email, a.locale FROM attempts a
+		SELECT a.id, a.key, a.email, a.locale, a.client_id FROM attempts a
 		WHERE a.id = $2 AND a.purpose <> 'address' AND ` + proven + `
 		FOR UPDATE
 	), u AS (
@@ -197,6 +209,18 @@ const completeAttempt = `
 		WHERE g.user_id = s.user_id AND g.session_id = s.id AND s.ended_at IS NOT NULL AND NOT g.offline AND g.revoked_at IS NULL
 	), used AS (
 		UPDATE attempts SET used_at = $1, session_id = s.id FROM s WHERE attempts.id = $2 AND s.ended_at IS NULL
+	), logged AS (` + insertEvents + `
+		SELECT $1::timestamptz, e.name, $15::text, e.user_id, e.client_id, e.session_id, e.agent, e.network, e.detail
+		FROM (
+			SELECT 1 AS n, '` + string(storage.EventUserCreated) + `' AS name, u.id AS user_id, a.client_id, '' AS session_id, $13::text AS agent, $14::text AS network, '' AS detail
+			FROM a, u WHERE u.id = $4 AND NOT EXISTS (SELECT FROM users WHERE id = $4)
+			UNION ALL
+			SELECT 2, '` + string(storage.EventSessionEnded) + `', s.user_id, '', s.id, s.browser, s.network, '` + string(storage.EventLogin) + `'
+			FROM s WHERE s.ended_at IS NOT NULL
+			UNION ALL
+			SELECT 3, '` + string(storage.EventLogin) + `', s.user_id, a.client_id, s.id, $13::text, $14::text, CASE WHEN $3::boolean THEN 'code' ELSE 'link' END
+			FROM a, s WHERE s.ended_at IS NULL
+		) e ORDER BY e.n
 	)
 	SELECT ` + sessionColumns + `, ` + userColumns + `
 	FROM a LEFT JOIN u ON true LEFT JOIN s ON s.ended_at IS NULL`
@@ -210,7 +234,7 @@ func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now tim
 	s, found := c.Session, false
 	err = db.transaction(ctx, "complete attempt", func(b *pgx.Batch) {
 		b.Queue(completeAttempt, at(now), c.AttemptID, c.ByCode, c.UserID, c.Signup, c.Current,
-			s.ID, at(s.AuthTime), at(s.CreatedAt), at(s.SeenAt), at(s.ExpiresAt), at(s.IdleAt), s.Browser, s.Network).QueryRow(func(row pgx.Row) error {
+			s.ID, at(s.AuthTime), at(s.CreatedAt), at(s.SeenAt), at(s.ExpiresAt), at(s.IdleAt), s.Browser, s.Network, db.actor).QueryRow(func(row pgx.Row) error {
 			err := row.Scan(loginFields(&l)...)
 			found = err == nil
 			if errors.Is(err, pgx.ErrNoRows) {

@@ -8,14 +8,23 @@ import (
 )
 
 const mute = `
-	INSERT INTO mutes AS m (key, ends_at) SELECT key, $2::timestamptz FROM attempts WHERE id = $1
-	ON CONFLICT (key) DO UPDATE SET ends_at = greatest(m.ends_at, excluded.ends_at)`
+	WITH a AS MATERIALIZED (
+		SELECT a.key, a.client_id, a.agent, a.network FROM attempts a WHERE a.id = $2
+	), muted AS (
+		INSERT INTO mutes AS m (key, ends_at) SELECT key, $3::timestamptz FROM a
+		ON CONFLICT (key) DO UPDATE SET ends_at = excluded.ends_at WHERE m.ends_at < excluded.ends_at
+		RETURNING true
+	), logged AS (` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventMailMuted) + `', $4::text, coalesce(u.id, ''), a.client_id, '', a.agent, a.network, ''
+		FROM muted, a LEFT JOIN users u ON u.key = a.key
+	)
+	SELECT FROM a`
 
 // Mute keeps mails from the address of an attempt until then, save those asked
 // for where the address was proven before: storage.ErrNotFound when there is no
 // such attempt.
 func (db *DB) Mute(ctx context.Context, attemptID string, now, until time.Time) error {
-	return db.one(ctx, "mute", mute, attemptID, at(until))
+	return db.one(ctx, "mute", mute, at(now), attemptID, at(until), db.actor)
 }
 
 // What the outcomes of the mails $2 at $1 say of their addresses, after

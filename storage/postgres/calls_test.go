@@ -45,7 +45,7 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	step("Attempt", func() error { _, err := db.Attempt(ctx, a.ID); return err })
 	step("LatestAttempt", func() error { _, err := db.LatestAttempt(ctx, a.Txn, a.Browser); return err })
 	step("ShowCode", func() error { _, err := db.ShowCode(ctx, a.ID, t0); return err })
-	step("TryCode", func() error { _, err := db.TryCode(ctx, a.ID, a.Browser, t0); return err })
+	step("TryCode", func() error { _, err := db.TryCode(ctx, a.ID, a.Browser, false, t0); return err })
 	step("CloseAttempt", func() error { return db.CloseAttempt(ctx, other.ID, t0) })
 	step("CancelAttempts", func() error { return db.CancelAttempts(ctx, other.Txn, other.Browser, t0) })
 	step("ClaimMail", func() error {
@@ -103,6 +103,18 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	step("RevokeGrant", func() error { return db.RevokeGrant(ctx, g.ID, g.ClientID, t0) })
 	step("SaveConsent", func() error { return db.SaveConsent(ctx, consent) })
 	step("Consent", func() error { _, err := db.Consent(ctx, consent.UserID, consent.ClientID); return err })
+	step("SessionsOf", func() error { _, err := db.SessionsOf(ctx, l.User.ID, t0); return err })
+	step("EndSessionOf", func() error { return wantIs(db.EndSessionOf(ctx, l.User.ID, "unknown", t0), storage.ErrNotFound) })
+	step("EndOtherSessions", func() error { _, err := db.EndOtherSessions(ctx, l.User.ID, l.Session.ID, t0); return err })
+	step("Apps", func() error { _, err := db.Apps(ctx, l.User.ID, t0); return err })
+	step("RemoveApp", func() error { return db.RemoveApp(ctx, l.User.ID, "another", t0) })
+	step("SetProfile", func() error { _, err := db.SetProfile(ctx, l.User.ID, "Ada", "de", t0); return err })
+	step("ChangeAddress", func() error {
+		_, err := db.ChangeAddress(ctx, storage.AddressChange{AttemptID: other.ID, SessionID: l.Session.ID}, t0)
+		return wantIs(err, storage.ErrNotFound)
+	})
+	step("Mute", func() error { return db.Mute(ctx, a.ID, t0, later) })
+	step("Bounces", func() error { _, err := db.Bounces(ctx, t0, 10); return err })
 	step("EndSession", func() error {
 		clients, err := db.EndSession(ctx, l.Session.ID, t0)
 		if err == nil && len(clients) != 1 {
@@ -122,14 +134,23 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 			{SessionID: l.Session.ID, ClientID: g.ClientID, State: storage.NoticeDelivered, Detail: "204"}, {SessionID: "unknown", ClientID: "unknown", State: storage.NoticeQueued, NextAt: later},
 		}, t0)
 	})
+	step("DeleteUser", func() error { return wantIs(db.DeleteUser(ctx, "unknown", t0), storage.ErrNotFound) })
 	step("DisableUser", func() error { return db.DisableUser(ctx, l.User.ID, t0) })
 	step("AddClient", func() error { return db.AddClient(ctx, client) })
 	step("SaveClient", func() error { return db.SaveClient(ctx, client) })
 	step("Client", func() error { _, err := db.Client(ctx, client.ID); return err })
 	step("Clients", func() error { _, err := db.Clients(ctx); return err })
-	step("RemoveClient", func() error { return db.RemoveClient(ctx, client.ID) })
+	step("RemoveClient", func() error { return db.RemoveClient(ctx, client.ID, t0) })
 	step("AddSigningKey", func() error { return db.AddSigningKey(ctx, key) })
 	step("SigningKeys", func() error { _, err := db.SigningKeys(ctx); return err })
+	step("Events", func() error {
+		events, err := db.By("operator").Events(ctx, storage.EventFilter{UserID: c.UserID, ClientID: g.ClientID, Name: storage.EventAppSignedIn, Since: t0, Until: later, Before: 1 << 60, Limit: 9})
+		if err == nil && len(events) != 1 {
+			err = fmt.Errorf("got %+v", events)
+		}
+		return err
+	})
+	step("SweepEvents", func() error { _, err := db.SweepEvents(ctx, t0, 10); return err })
 	step("Sweep", func() error { _, err := db.Sweep(ctx, t0, 10); return err })
 }
 
@@ -197,7 +218,7 @@ func TestNewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := connect(t, url)
-	for _, table := range []string{"clients", "users", "sessions", "attempts", "mail", "limits", "grants", "consents", "signing_keys", "session_clients", "logout_notices", "uses", "devices"} {
+	for _, table := range []string{"clients", "users", "sessions", "attempts", "mail", "limits", "grants", "consents", "signing_keys", "session_clients", "logout_notices", "uses", "devices", "bounces", "mutes", "events"} {
 		run(t, admin, `ALTER TABLE `+table+` ADD COLUMN later text NOT NULL DEFAULT 'later'`)
 	}
 	run(t, admin, `CREATE TABLE later (id text PRIMARY KEY)`)

@@ -64,7 +64,10 @@ func (db *DB) Clients(ctx context.Context) ([]storage.Client, error) {
 }
 
 const insertClient = `
-	INSERT INTO clients (id, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
+	WITH c AS (
+		INSERT INTO clients (id, metadata, created_at, updated_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING id, created_at
+	)` + insertEvents + `
+	SELECT created_at, '` + string(storage.EventClientAdded) + `', $5::text, '', id, '', '', '', '' FROM c`
 
 // AddClient inserts a client: storage.ErrConflict when the id is taken.
 func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
@@ -72,7 +75,7 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 	if err != nil {
 		return fmt.Errorf("add client: %w", err)
 	}
-	n, err := db.exec(ctx, "add client", insertClient, c.ID, string(metadata), at(c.CreatedAt), at(c.UpdatedAt))
+	n, err := db.exec(ctx, "add client", insertClient, c.ID, string(metadata), at(c.CreatedAt), at(c.UpdatedAt), db.actor)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}
@@ -80,7 +83,10 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 }
 
 const updateClient = `
-	UPDATE clients SET metadata = $2, updated_at = $3 WHERE id = $1`
+	WITH c AS (
+		UPDATE clients SET metadata = $2, updated_at = $3 WHERE id = $1 RETURNING id, updated_at
+	)` + insertEvents + `
+	SELECT updated_at, '` + string(storage.EventClientChanged) + `', $4::text, '', id, '', '', '', '' FROM c`
 
 // SaveClient replaces a client and keeps CreatedAt: storage.ErrNotFound when
 // there is none.
@@ -89,7 +95,7 @@ func (db *DB) SaveClient(ctx context.Context, c storage.Client) error {
 	if err != nil {
 		return fmt.Errorf("save client: %w", err)
 	}
-	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt))
+	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt), db.actor)
 	if err == nil && n == 0 {
 		return storage.ErrNotFound
 	}
@@ -109,12 +115,14 @@ const deleteClient = `
 		DELETE FROM session_clients USING gone WHERE client_id = gone.id
 	), queued AS (
 		DELETE FROM logout_notices USING gone WHERE client_id = gone.id AND state = 'queued'
+	), logged AS (` + insertEvents + `
+		SELECT $2::timestamptz, '` + string(storage.EventClientRemoved) + `', $3::text, '', id, '', '', '', '' FROM gone
 	)
 	SELECT id FROM gone`
 
 // RemoveClient removes a client with its grants, consents, device requests and
 // queued notices, so that whoever takes the id next does not get them:
 // storage.ErrNotFound when there is none.
-func (db *DB) RemoveClient(ctx context.Context, id string) error {
-	return db.get(ctx, "remove client", []any{&id}, deleteClient, id)
+func (db *DB) RemoveClient(ctx context.Context, id string, now time.Time) error {
+	return db.get(ctx, "remove client", []any{&id}, deleteClient, id, at(now), db.actor)
 }

@@ -41,7 +41,11 @@ const (
 	deviceByUserCode = `
 		SELECT ` + deviceColumns + ` FROM devices d WHERE d.user_code = $2 AND ` + openDevice
 	allowDevice = `
-		UPDATE devices d SET allowed_at = $1, user_id = $3, session_id = $4, auth_time = $5 WHERE d.user_code = $2 AND ` + openDevice
+		WITH d AS (
+			UPDATE devices d SET allowed_at = $1, user_id = $3, session_id = $4, auth_time = $5 WHERE d.user_code = $2 AND ` + openDevice + `
+			RETURNING d.user_id, d.client_id, d.session_id, d.agent, d.network
+		)` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventDeviceAllowed) + `', $6::text, user_id, client_id, session_id, agent, network, '' FROM d`
 	denyDevice = `
 		UPDATE devices d SET denied_at = $1 WHERE d.user_code = $2 AND ` + openDevice
 )
@@ -56,7 +60,7 @@ func (db *DB) Device(ctx context.Context, userCode string, now time.Time) (d sto
 // AllowDevice lets the device have tokens of the login. One answer wins; any
 // other gets storage.ErrNotFound.
 func (db *DB) AllowDevice(ctx context.Context, userCode string, login storage.Login, now time.Time) error {
-	return db.one(ctx, "allow device", allowDevice, at(now), userCode, login.User.ID, login.Session.ID, at(login.Session.AuthTime))
+	return db.one(ctx, "allow device", allowDevice, at(now), userCode, login.User.ID, login.Session.ID, at(login.Session.AuthTime), db.actor)
 }
 
 // DenyDevice refuses a request; otherwise as AllowDevice.
@@ -87,15 +91,16 @@ func (db *DB) PollDevice(ctx context.Context, id, clientID string, now time.Time
 const redeemDevice = `
 	WITH d AS MATERIALIZED (
 		SELECT d.id FROM devices d
-		WHERE d.id = $18 AND d.client_id = $3 AND d.session_id = $5
+		WHERE d.id = $19 AND d.client_id = $3 AND d.session_id = $5
 			AND d.allowed_at IS NOT NULL AND d.used_at IS NULL AND d.expires_at > $1
 		FOR UPDATE
 	), u AS MATERIALIZED (` + liveUser + ` AND EXISTS (SELECT FROM d)` + holdUser + `
 	), g AS (` + insertGrant + `NULL::timestamptz FROM u
 		RETURNING true AS first
 	), c AS (` + rememberClient + `
+	), logged AS (` + insertEvents + signedIn + `'device'` + forTheFirstTime + `
 	), used AS (
-		UPDATE devices SET used_at = $1 FROM g WHERE devices.id = $18
+		UPDATE devices SET used_at = $1 FROM g WHERE devices.id = $19
 	)
 	SELECT ` + userColumns + ` FROM g, u`
 
@@ -103,6 +108,6 @@ const redeemDevice = `
 // session, as RedeemCode does with a code. One caller wins; any other gets
 // storage.ErrNotFound, as for a request that has expired.
 func (db *DB) RedeemDevice(ctx context.Context, id string, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
-	err = db.get(ctx, "redeem device", userFields(&u), redeemDevice, append(grantValues(g, now), notify, id)...)
+	err = db.get(ctx, "redeem device", userFields(&u), redeemDevice, append(grantValues(g, now), notify, db.actor, id)...)
 	return u, err
 }

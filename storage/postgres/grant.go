@@ -36,14 +36,14 @@ const (
 		SELECT $2::text, $3::text, $4::text, $5::text, $6::text[], $7::timestamptz, $8::timestamptz, $9::timestamptz,
 			$10::bigint, $11::timestamptz, $12::timestamptz, $13::boolean, $14::text, $15::text[], $16::text, `
 	orRevokeGrant = `
-		ON CONFLICT (id) DO UPDATE SET revoked_at = coalesce(g.revoked_at, $1)`
+		ON CONFLICT (id) DO UPDATE SET revoked_at = $1 WHERE g.revoked_at IS NULL`
 )
 
 const (
 	// liveUser is the user $4 of the live session $5, followed by more
 	// conditions and holdUser, which holds both so until the commit.
 	liveUser = `
-		SELECT ` + userColumns + `
+		SELECT ` + userColumns + `, s.browser, s.network
 		FROM users u JOIN sessions s ON s.user_id = u.id
 		WHERE s.id = $5 AND u.id = $4 AND ` + liveSession + ` AND u.disabled_at IS NULL`
 	holdUser = `
@@ -54,20 +54,31 @@ const (
 		INSERT INTO session_clients AS c (session_id, client_id, notify)
 		SELECT $5::text, $3::text, $17::boolean FROM g
 		WHERE g.first AND NOT EXISTS (SELECT FROM session_clients WHERE session_id = $5 AND client_id = $3 AND (notify OR NOT $17))
-		ON CONFLICT (session_id, client_id) DO UPDATE SET notify = true WHERE excluded.notify AND NOT c.notify`
+		ON CONFLICT (session_id, client_id) DO UPDATE SET notify = true WHERE excluded.notify AND NOT c.notify
+		RETURNING true`
+	// signedIn is the event of a client c that was not remembered before, with the
+	// detail between the two.
+	signedIn = `
+		SELECT $1::timestamptz, '` + string(storage.EventAppSignedIn) + `', $18::text, $4::text, $3::text, $5::text, u.browser, u.network, `
+	forTheFirstTime = `
+		FROM c, u WHERE NOT EXISTS (SELECT FROM session_clients WHERE session_id = $5 AND client_id = $3)`
 )
 
 // The grant is inserted when its session is live, or when it is there already,
 // which makes it a replay. Were it swept between the two, what is inserted is
-// revoked.
+// revoked. A replay of what is revoked already leaves g empty.
 const redeemCode = `
 	WITH u AS MATERIALIZED (` + liveUser + holdUser + `
-	), g AS (` + insertGrant + `CASE WHEN EXISTS (SELECT FROM u) THEN NULL ELSE $1::timestamptz END
-		WHERE EXISTS (SELECT FROM u) OR EXISTS (SELECT FROM grants WHERE id = $2)` + orRevokeGrant + `
+	), code AS MATERIALIZED (
+		SELECT EXISTS (SELECT FROM u) AS live WHERE EXISTS (SELECT FROM u) OR EXISTS (SELECT FROM grants WHERE id = $2)
+	), g AS (` + insertGrant + `CASE WHEN code.live THEN NULL ELSE $1::timestamptz END FROM code` + orRevokeGrant + `
 		RETURNING g.revoked_at IS NULL AS first
 	), c AS (` + rememberClient + `
+	), logged AS (` + insertEvents + signedIn + `''` + forTheFirstTime + `
+		UNION ALL
+		SELECT $1::timestamptz, '` + string(storage.EventCodeReplayed) + `', $18::text, $4::text, $3::text, $5::text, '', '', '' FROM g WHERE NOT g.first
 	)
-	SELECT g.first, ` + userColumns + ` FROM g LEFT JOIN u ON true`
+	SELECT coalesce(g.first, false), ` + userColumns + ` FROM code LEFT JOIN g ON true LEFT JOIN u ON true`
 
 // RedeemCode inserts the grant of an authorization code and remembers that its
 // session signed in to the client. One caller wins. Any other gets
@@ -76,7 +87,7 @@ const redeemCode = `
 // its user is disabled or another.
 func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
 	var first bool
-	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, append(grantValues(g, now), notify)...)
+	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, append(grantValues(g, now), notify, db.actor)...)
 	if err == nil && !first {
 		err = storage.ErrConflict
 	}
@@ -86,11 +97,16 @@ func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now 
 	return u, nil
 }
 
-const burnGrant = insertGrant + `$1::timestamptz` + orRevokeGrant
+const burnGrant = `
+	WITH g AS (` + insertGrant + `$1::timestamptz` + orRevokeGrant + `
+		RETURNING g.user_id, g.client_id, g.session_id
+	)` + insertEvents + `
+	SELECT $1::timestamptz, '` + string(storage.EventCodeReplayed) + `', $17::text, user_id, client_id, session_id, '', '', ''
+	FROM g WHERE EXISTS (SELECT FROM grants WHERE id = $2)`
 
 // BurnCode inserts the grant revoked, or revokes it.
 func (db *DB) BurnCode(ctx context.Context, g storage.Grant, now time.Time) error {
-	_, err := db.exec(ctx, "burn code", burnGrant, grantValues(g, now)...)
+	_, err := db.exec(ctx, "burn code", burnGrant, append(grantValues(g, now), db.actor)...)
 	return err
 }
 
@@ -101,7 +117,7 @@ const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $1 AND u.disabled_at 
 // Of two callers with one generation the second meets the row of the first:
 // within the grace it is answered, else it revokes the grant.
 const refreshGrant = `
-	UPDATE grants g SET
+	WITH used AS (UPDATE grants g SET
 		refresh = CASE WHEN g.refresh = $4 AND NOT $5::boolean THEN g.refresh + 1 ELSE g.refresh END,
 		refreshed_at = CASE WHEN g.refresh = $4 AND NOT $5 THEN $1 ELSE g.refreshed_at END,
 		refresh_idle_at = CASE WHEN g.refresh = $4 THEN least($6, g.refresh_ends_at) ELSE g.refresh_idle_at END,
@@ -110,7 +126,12 @@ const refreshGrant = `
 	FROM users u
 	WHERE g.id = $2 AND g.client_id = $3 AND ($9::boolean OR g.jkt = $10) AND $4::bigint BETWEEN 1 AND g.refresh
 		AND g.refresh_idle_at > $1 AND g.refresh_ends_at > $1 AND u.id = g.user_id AND ` + liveGrant + `
-	RETURNING ` + grantColumns + `, ` + userColumns
+	RETURNING ` + grantColumns + `, ` + userColumns + `
+	), logged AS (` + insertEvents + `
+		SELECT $1::timestamptz, '` + string(storage.EventRefreshReplayed) + `', $11::text, user_id, client_id, session_id, '', '', ''
+		FROM used WHERE revoked_at IS NOT NULL
+	)
+	SELECT * FROM used`
 
 // Refresh uses a refresh token of a live grant: it moves the grant to the next
 // generation, or, with Keep, leaves it; within Grace the generation before the
@@ -120,7 +141,7 @@ const refreshGrant = `
 // or never had the generation.
 func (db *DB) Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (g storage.Grant, u storage.User, err error) {
 	err = db.get(ctx, "refresh", append(grantFields(&g), userFields(&u)...), refreshGrant,
-		at(now), r.ID, r.ClientID, r.Generation, r.Keep, at(r.IdleAt), at(r.ExpiresAt), at(r.Grace), r.AnyKey, r.JKT)
+		at(now), r.ID, r.ClientID, r.Generation, r.Keep, at(r.IdleAt), at(r.ExpiresAt), at(r.Grace), r.AnyKey, r.JKT, db.actor)
 	if err == nil && !g.RevokedAt.IsZero() {
 		err = storage.ErrConflict
 	}
@@ -143,11 +164,14 @@ func (db *DB) Grant(ctx context.Context, id string, now time.Time) (g storage.Gr
 }
 
 const revokeGrant = `
-	UPDATE grants SET revoked_at = $1 WHERE id = $2 AND client_id = $3 AND revoked_at IS NULL`
+	WITH g AS (
+		UPDATE grants SET revoked_at = $1 WHERE id = $2 AND client_id = $3 AND revoked_at IS NULL RETURNING user_id, client_id, session_id
+	)` + insertEvents + `
+	SELECT $1::timestamptz, '` + string(storage.EventGrantRevoked) + `', $4::text, user_id, client_id, session_id, '', '', '' FROM g`
 
 // RevokeGrant revokes a grant of the client. An unknown one is no error (RFC
 // 7009 §2.2).
 func (db *DB) RevokeGrant(ctx context.Context, id, clientID string, now time.Time) error {
-	_, err := db.exec(ctx, "revoke grant", revokeGrant, at(now), id, clientID)
+	_, err := db.exec(ctx, "revoke grant", revokeGrant, at(now), id, clientID, db.actor)
 	return err
 }

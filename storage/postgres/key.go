@@ -18,14 +18,18 @@ func (db *DB) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
 }
 
 const insertKey = `
-	INSERT INTO signing_keys (id, algorithm, generation, sealed, created_at, signs_at, retired_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
+	WITH k AS (
+		INSERT INTO signing_keys (id, algorithm, generation, sealed, created_at, signs_at, retired_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+		RETURNING id, algorithm, created_at
+	)` + insertEvents + `
+	SELECT created_at, '` + string(storage.EventKeyAdded) + `', $8::text, '', '', '', '', '', algorithm || ' ' || id FROM k`
 
 // AddSigningKey inserts a key. storage.ErrConflict when the id is taken or the
 // algorithm has that generation already.
 func (db *DB) AddSigningKey(ctx context.Context, k storage.SigningKey) error {
 	n, err := db.exec(ctx, "add signing key", insertKey,
-		k.ID, k.Algorithm, k.Generation, k.Sealed, at(k.CreatedAt), at(k.SignsAt), at(k.RetiredAt))
+		k.ID, k.Algorithm, k.Generation, k.Sealed, at(k.CreatedAt), at(k.SignsAt), at(k.RetiredAt), db.actor)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}

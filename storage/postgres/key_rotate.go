@@ -21,15 +21,19 @@ func (db *DB) ResealSigningKey(ctx context.Context, id string, old, sealed []byt
 }
 
 const removeKeys = `
+	WITH gone AS (
 	DELETE FROM signing_keys AS k WHERE EXISTS (
 		SELECT 1 FROM signing_keys AS newer
 		WHERE newer.algorithm = k.algorithm AND newer.generation > k.generation
 			AND newer.retired_at IS NULL AND newer.signs_at <= $1
-	)`
+	)
+	RETURNING k.id, k.algorithm
+	)` + insertEvents + `
+	SELECT $2::timestamptz, '` + string(storage.EventKeyRetired) + `', $3::text, '', '', '', '', '', algorithm || ' ' || id FROM gone`
 
 // RemoveSigningKeys removes every key for which a newer generation of its
 // algorithm, not retired itself, signs since before or longer.
-func (db *DB) RemoveSigningKeys(ctx context.Context, before time.Time) error {
-	_, err := db.exec(ctx, "remove signing keys", removeKeys, at(before))
+func (db *DB) RemoveSigningKeys(ctx context.Context, before, now time.Time) error {
+	_, err := db.exec(ctx, "remove signing keys", removeKeys, at(before), at(now), db.actor)
 	return err
 }

@@ -6,8 +6,9 @@
 // used for a second is asked first whether it still lives.) Nothing outlives a
 // transaction on the server, so that PgBouncer in transaction mode may stand in
 // between, and nothing is asked of the server that CockroachDB or YugabyteDB
-// do not have: no LISTEN, advisory lock, trigger, sequence or superuser right,
-// and no table changed by two parts of one statement.
+// do not have: no LISTEN, advisory lock, trigger or superuser right, no sequence
+// but that of an identity column, and no table changed by two parts of one
+// statement.
 //
 // A transaction that the server gave up for the sake of another (SQLSTATE 40001
 // and 40P01) is tried again, at any isolation level the database is set to.
@@ -56,7 +57,8 @@ const (
 // its deadline or for 30 seconds: so its outcome is known, and the connection
 // stays good although a browser went away.
 type DB struct {
-	pool *pgxpool.Pool
+	pool  *pgxpool.Pool
+	actor string // of the events
 }
 
 // Open connects to the database of a postgres:// URL. Besides the parameters of

@@ -48,7 +48,7 @@ func contract(t *testing.T, url func(database string) string) {
 			run(t, admin, empty)
 		}
 		return func(t *testing.T) storagetest.Store { return open(t, url(database)) }
-	})
+	}, func(s storagetest.Store, actor string) storagetest.Store { return s.(*postgres.DB).By(actor) })
 }
 
 func TestContract(t *testing.T) {

@@ -56,7 +56,20 @@ func (db *DB) TouchSession(ctx context.Context, id string, now, idleAt time.Time
 
 const (
 	endSession = `
-		UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL`
+		WITH s AS (
+			UPDATE sessions SET ended_at = $1 WHERE id = $2 AND ended_at IS NULL` + returningEnded + `
+		), logged AS (` + insertEvents + sessionsEnded + `''` + wereLive + `
+		)
+		SELECT id FROM s`
+	returningEnded = `
+			RETURNING id, user_id, browser, network, expires_at > $1 AND idle_at > $1 AS live`
+	// sessionsEnded are the events of the sessions s that were just ended, by the
+	// actor $3; one that had run out before is none. The detail between the two is
+	// the event that ended them, if any.
+	sessionsEnded = `
+			SELECT $1::timestamptz, '` + string(storage.EventSessionEnded) + `', $3::text, user_id, '', id, browser, network, `
+	wereLive = `
+			FROM s WHERE live`
 	revokeGrantsOfSession = `
 		UPDATE grants SET revoked_at = $1
 		WHERE user_id = (SELECT user_id FROM sessions WHERE id = $2) AND session_id = $2 AND NOT offline AND revoked_at IS NULL`
@@ -72,7 +85,7 @@ func (db *DB) EndSession(ctx context.Context, id string, now time.Time) (clients
 	// made before is seen by the statements after.
 	err = db.transaction(ctx, "end session", func(b *pgx.Batch) {
 		ended := false
-		b.Queue(endSession, at(now), id).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(endSession, at(now), id, db.actor).Exec(func(tag pgconn.CommandTag) error {
 			ended = tag.RowsAffected() > 0
 			return nil
 		})

@@ -27,9 +27,18 @@ func userFields(u *storage.User) []any {
 
 const (
 	disableUser = `
-		UPDATE users SET disabled_at = coalesce(disabled_at, $1) WHERE id = $2`
+		WITH u AS MATERIALIZED (
+			SELECT id, disabled_at FROM users WHERE id = $2 FOR UPDATE
+		), changed AS (
+			UPDATE users SET disabled_at = $1 FROM u WHERE users.id = u.id AND u.disabled_at IS NULL RETURNING users.id
+		), logged AS (` + insertEvents + `
+			SELECT $1::timestamptz, '` + string(storage.EventUserDisabled) + `', $3::text, id, '', '', '', '', '' FROM changed
+		)
+		SELECT id FROM u`
 	endSessionsOfUser = `
-		UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL`
+		WITH s AS (
+			UPDATE sessions SET ended_at = $1 WHERE user_id = $2 AND ended_at IS NULL` + returningEnded + `
+		)` + insertEvents + sessionsEnded + `$4::text` + wereLive
 	revokeGrantsOfUser = `
 		UPDATE grants SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL`
 )
@@ -43,11 +52,11 @@ func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 	// what they made before is seen by the statements after.
 	var found bool
 	err := db.transaction(ctx, "disable user", func(b *pgx.Batch) {
-		b.Queue(disableUser, at(now), id).Exec(func(tag pgconn.CommandTag) error {
+		b.Queue(disableUser, at(now), id, db.actor).Exec(func(tag pgconn.CommandTag) error {
 			found = tag.RowsAffected() > 0
 			return nil
 		})
-		b.Queue(endSessionsOfUser, at(now), id)
+		b.Queue(endSessionsOfUser, at(now), id, db.actor, string(storage.EventUserDisabled))
 		b.Queue(queueNoticesOfUser, at(now), id)
 		b.Queue(revokeGrantsOfUser, at(now), id)
 	})
@@ -63,19 +72,37 @@ const (
 	allUsers = `
 		SELECT ` + userColumns + ` FROM users u`
 	addUser = `
-		INSERT INTO users (id, key, email, name, locale, groups, created_at, updated_at, last_login_at, disabled_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+		WITH u AS (
+			INSERT INTO users (id, key, email, name, locale, groups, created_at, updated_at, last_login_at, disabled_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			RETURNING id, created_at
+		)` + insertEvents + `
+		SELECT created_at, '` + string(storage.EventUserAdded) + `', $11::text, id, '', '', '', '', '' FROM u`
 	setGroups = `
-		UPDATE users SET groups = $2, updated_at = $3 WHERE id = $1`
+		WITH u AS MATERIALIZED (
+			SELECT id, groups FROM users WHERE id = $2 FOR UPDATE
+		), changed AS (
+			UPDATE users SET groups = $4, updated_at = $1 FROM u WHERE users.id = u.id AND u.groups <> $4::text[] RETURNING users.id
+		), logged AS (` + insertEvents + `
+			SELECT $1::timestamptz, '` + string(storage.EventUserGroups) + `', $3::text, id, '', '', '', '', $5::text FROM changed
+		)
+		SELECT id FROM u`
 	enableUser = `
-		UPDATE users SET disabled_at = NULL WHERE id = $1`
+		WITH u AS MATERIALIZED (
+			SELECT id, disabled_at FROM users WHERE id = $2 FOR UPDATE
+		), changed AS (
+			UPDATE users SET disabled_at = NULL FROM u WHERE users.id = u.id AND u.disabled_at IS NOT NULL RETURNING users.id
+		), logged AS (` + insertEvents + `
+			SELECT $1::timestamptz, '` + string(storage.EventUserEnabled) + `', $3::text, id, '', '', '', '', '' FROM changed
+		)
+		SELECT id FROM u`
 )
 
 // AddUser inserts a user: storage.ErrConflict when the id or the address is
 // taken.
 func (db *DB) AddUser(ctx context.Context, u storage.User) error {
 	_, err := db.exec(ctx, "add user", addUser, u.ID, u.Key, u.Email, u.Name, u.Locale, texts(u.Groups),
-		at(u.CreatedAt), at(u.UpdatedAt), at(u.LastLoginAt), at(u.DisabledAt))
+		at(u.CreatedAt), at(u.UpdatedAt), at(u.LastLoginAt), at(u.DisabledAt), db.actor)
 	var e *pgconn.PgError
 	if errors.As(err, &e) && e.Code == "23505" { // unique_violation
 		return fmt.Errorf("%w: %w", storage.ErrConflict, err)
@@ -97,14 +124,14 @@ func (db *DB) Users(ctx context.Context) ([]storage.User, error) {
 	return users, err
 }
 
-// SetGroups says which groups a user is in.
+// SetGroups says which groups a user is in. UpdatedAt moves when they are others.
 func (db *DB) SetGroups(ctx context.Context, id string, groups []string, now time.Time) error {
-	return db.one(ctx, "set groups", setGroups, id, texts(groups), at(now))
+	return db.one(ctx, "set groups", setGroups, at(now), id, db.actor, texts(groups), strings.Join(groups, ", "))
 }
 
 // EnableUser undoes DisableUser, save for sessions and grants.
-func (db *DB) EnableUser(ctx context.Context, id string) error {
-	return db.one(ctx, "enable user", enableUser, id)
+func (db *DB) EnableUser(ctx context.Context, id string, now time.Time) error {
+	return db.one(ctx, "enable user", enableUser, at(now), id, db.actor)
 }
 
 // one runs a statement that changes one row: storage.ErrNotFound when it

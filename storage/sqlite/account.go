@@ -23,13 +23,13 @@ func (db *DB) EndSessionOf(ctx context.Context, userID, id string, now time.Time
 		if err := tx.get(sessionOf, args{moment(now), id, userID}, &id); err != nil {
 			return err
 		}
-		_, err := end(tx, id, now)
+		_, err := end(tx, id, "", now)
 		return err
 	})
 }
 
 const (
-	endOtherSessions = `UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND id <> ?3 AND ` + liveSession
+	endOtherSessions = `UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND id <> ?3 AND ` + liveSession + ` RETURNING ` + sessionColumns
 
 	revokeGrantsOfEnded = `UPDATE grants SET revoked_at = ?1 WHERE user_id = ?2 AND offline = 0 AND revoked_at IS NULL
 		AND session_id IN (SELECT id FROM sessions WHERE user_id = ?2 AND ended_at = ?1)`
@@ -38,7 +38,12 @@ const (
 // EndOtherSessions ends every live session of the user but keep.
 func (db *DB) EndOtherSessions(ctx context.Context, userID, keep string, now time.Time) (n int, err error) {
 	err = db.write(ctx, func(tx *tx) error {
-		if n, err = tx.exec(endOtherSessions, moment(now), userID, keep); err != nil || n == 0 {
+		rows, err := tx.query(endOtherSessions, moment(now), userID, keep)
+		ended, err := collect(rows, err, sessionFields)
+		if n = len(ended); err != nil || n == 0 {
+			return err
+		}
+		if err := logEnded(tx, "", now, ended...); err != nil {
 			return err
 		}
 		for _, query := range []string{revokeGrantsOfEnded, queueNoticesOfUser} {
@@ -86,13 +91,21 @@ const (
 // RemoveApp takes back what the user allowed a client.
 func (db *DB) RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
-		for _, query := range []string{removeConsent, revokeGrantsOfApp, queueNoticesOfApp} {
-			if _, err := tx.exec(query, moment(now), userID, clientID); err != nil {
+		taken := 0
+		for _, query := range []string{removeConsent, revokeGrantsOfApp} {
+			n, err := tx.exec(query, moment(now), userID, clientID)
+			if err != nil {
 				return err
 			}
+			taken += n
 		}
-		_, err := tx.exec(forgetClient, userID, clientID)
-		return err
+		if _, err := tx.exec(queueNoticesOfApp, moment(now), userID, clientID); err != nil {
+			return err
+		}
+		if _, err := tx.exec(forgetClient, userID, clientID); err != nil || taken == 0 {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventAppRemoved, UserID: userID, ClientID: clientID})
 	})
 }
 
@@ -102,13 +115,20 @@ const setProfile = `UPDATE users SET name = ?3, locale = ?4, updated_at = CASE W
 // SetProfile sets what a user says of themselves.
 func (db *DB) SetProfile(ctx context.Context, userID, name, locale string, now time.Time) (u storage.User, err error) {
 	err = db.write(ctx, func(tx *tx) error {
-		return tx.get(setProfile, args{moment(now), userID, name, locale}, userFields(&u)...)
+		var before storage.User
+		if err := tx.get(userByID, args{userID}, userFields(&before)...); err != nil {
+			return err
+		}
+		if err := tx.get(setProfile, args{moment(now), userID, name, locale}, userFields(&u)...); err != nil || before.Name == name && before.Locale == locale {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventUserProfile, UserID: userID})
 	})
 	return u, err
 }
 
 const (
-	ownerOfSession = `SELECT users.id FROM sessions JOIN users ON users.id = sessions.user_id
+	ownerOfSession = `SELECT users.id, sessions.browser, sessions.network FROM sessions JOIN users ON users.id = sessions.user_id
 		WHERE sessions.id = ?2 AND sessions.auth_time >= ?3 AND users.disabled_at IS NULL AND ` + liveSession
 
 	changes = ` AND purpose = 'address' AND user_id = ?4 RETURNING key, email`
@@ -127,18 +147,21 @@ func (db *DB) ChangeAddress(ctx context.Context, c storage.AddressChange, now ti
 		use = useChangeByCode
 	}
 	err = db.write(ctx, func(tx *tx) error {
-		var userID, key, email string
-		if err := tx.get(ownerOfSession, args{moment(now), c.SessionID, moment(c.ProvenSince)}, &userID); err != nil {
+		var key, email string
+		e := storage.Event{At: now, Name: storage.EventUserAddressChanged, SessionID: c.SessionID}
+		if err := tx.get(ownerOfSession, args{moment(now), c.SessionID, moment(c.ProvenSince)}, &e.UserID, &e.Agent, &e.Network); err != nil {
 			return err
 		}
-		if err := tx.get(use, args{moment(now), c.AttemptID, c.SessionID, userID}, &key, &email); err != nil {
+		if err := tx.get(use, args{moment(now), c.AttemptID, c.SessionID, e.UserID}, &key, &email); err != nil {
 			return err
 		}
-		if err := tx.get(setAddress, args{moment(now), userID, key, email}, userFields(&u)...); err != nil {
+		if err := tx.get(setAddress, args{moment(now), e.UserID, key, email}, userFields(&u)...); err != nil {
 			return err
 		}
-		_, err := tx.exec(unmute, key)
-		return err
+		if _, err := tx.exec(unmute, key); err != nil {
+			return err
+		}
+		return tx.log(e)
 	})
 	if err != nil {
 		return storage.User{}, err
@@ -158,16 +181,17 @@ const (
 // DeleteUser removes a user for good.
 func (db *DB) DeleteUser(ctx context.Context, userID string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
-		for _, query := range []string{endSessionsOfUser, queueNoticesOfUser} {
-			if _, err := tx.exec(query, moment(now), userID); err != nil {
-				return err
-			}
+		if err := endAll(tx, userID, storage.EventUserDeleted, now); err != nil {
+			return err
 		}
 		for _, query := range []string{removeAttemptsOfUser, removeAttemptsForUser, removeMuteOfUser, removeBounceOfUser, removeDevicesOfUser} {
 			if _, err := tx.exec(query, userID); err != nil {
 				return err
 			}
 		}
-		return tx.one(removeUser, userID)
+		if err := tx.one(removeUser, userID); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventUserDeleted, UserID: userID})
 	})
 }

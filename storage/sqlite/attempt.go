@@ -87,11 +87,34 @@ func (db *DB) ShowCode(ctx context.Context, id string, now time.Time) (a storage
 	return a, err
 }
 
-const closeAttempt = `UPDATE attempts SET closed_at = ?1 WHERE id = ?2 AND closed_at IS NULL`
+const closeAttempt = `UPDATE attempts SET closed_at = ?1 WHERE id = ?2 AND closed_at IS NULL
+	RETURNING ` + attemptColumns
 
 // CloseAttempt closes the other-browser way for good.
 func (db *DB) CloseAttempt(ctx context.Context, id string, now time.Time) error {
-	return db.exec(ctx, closeAttempt, moment(now), id)
+	return db.write(ctx, func(tx *tx) error {
+		var a storage.Attempt
+		err := tx.get(closeAttempt, args{moment(now), id}, attemptFields(&a)...)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return logAttempt(tx, storage.EventLoginNotMe, a, now)
+	})
+}
+
+const userIDByKey = `SELECT id FROM users WHERE key = ?1`
+
+// logAttempt writes an event of an attempt: of the user of its address, from
+// where it was asked for.
+func logAttempt(tx *tx, name storage.EventName, a storage.Attempt, now time.Time) error {
+	e := storage.Event{At: now, Name: name, ClientID: a.ClientID, Agent: a.Agent, Network: a.Network}
+	if err := tx.get(userIDByKey, args{a.Key}, &e.UserID); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	return tx.log(e)
 }
 
 const cancelAttempts = `UPDATE attempts SET cancelled_at = ?1 WHERE txn = ?2 AND browser = ?3 AND ` + live
@@ -106,9 +129,13 @@ const tryCode = `UPDATE attempts SET tries = tries + 1
 	RETURNING ` + attemptColumns
 
 // TryCode spends one of the storage.MaxTries tries of a live attempt.
-func (db *DB) TryCode(ctx context.Context, id, browser string, now time.Time) (a storage.Attempt, err error) {
+func (db *DB) TryCode(ctx context.Context, id, browser string, right bool, now time.Time) (a storage.Attempt, err error) {
 	err = db.write(ctx, func(tx *tx) error {
-		return tx.get(tryCode, args{moment(now), id, browser}, attemptFields(&a)...)
+		err := tx.get(tryCode, args{moment(now), id, browser}, attemptFields(&a)...)
+		if err != nil || a.Tries < storage.MaxTries || right && a.ClosedAt.IsZero() {
+			return err
+		}
+		return logAttempt(tx, storage.EventLoginBurned, a, now)
 	})
 	return a, err
 }
@@ -117,7 +144,7 @@ const (
 	useAttempt = `UPDATE attempts SET used_at = ?1, session_id = ?3 WHERE id = ?2 AND `
 	byLink     = live
 	byCode     = `code_shown_at IS NOT NULL AND closed_at IS NULL AND tries > 0 AND ` + pending
-	signsIn    = ` AND purpose <> 'address' RETURNING id, key, email, locale`
+	signsIn    = ` AND purpose <> 'address' RETURNING id, key, email, locale, client_id`
 
 	useAttemptByLink = useAttempt + byLink + signsIn
 	useAttemptByCode = useAttempt + byCode + signsIn
@@ -128,13 +155,13 @@ const (
 // CompleteAttempt uses the attempt, finds or creates its user, and makes the
 // session.
 func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (l storage.Login, err error) {
-	use := useAttemptByLink
+	use, proof := useAttemptByLink, "link"
 	if c.ByCode {
-		use = useAttemptByCode
+		use, proof = useAttemptByCode, "code"
 	}
 	err = db.write(ctx, func(tx *tx) error {
 		var a storage.Attempt
-		if err := tx.get(use, args{moment(now), c.AttemptID, c.Session.ID}, &a.ID, &a.Key, &a.Email, &a.Locale); err != nil {
+		if err := tx.get(use, args{moment(now), c.AttemptID, c.Session.ID}, &a.ID, &a.Key, &a.Email, &a.Locale, &a.ClientID); err != nil {
 			return err
 		}
 		if err := signIn(tx, &l.User, a, c, now); err != nil {
@@ -145,9 +172,15 @@ func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now tim
 			return err
 		}
 		if kept {
-			return tx.one(keepSession, a.ID, l.Session.ID)
+			err = tx.one(keepSession, a.ID, l.Session.ID)
+		} else {
+			err = insertSession(tx, &l, c.Session)
 		}
-		return insertSession(tx, &l, c.Session)
+		if err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventLogin, UserID: l.User.ID, ClientID: a.ClientID, SessionID: l.Session.ID,
+			Agent: c.Session.Browser, Network: c.Session.Network, Detail: proof})
 	})
 	if err != nil {
 		return storage.Login{}, err
@@ -159,7 +192,9 @@ func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now tim
 func signIn(tx *tx, u *storage.User, a storage.Attempt, c storage.Completion, now time.Time) error {
 	err := tx.get(loginUser, args{moment(now), a.Key}, userFields(u)...)
 	if errors.Is(err, storage.ErrNotFound) && c.Signup {
-		err = tx.get(insertUser, args{moment(now), c.UserID, a.Key, a.Email, a.Locale}, userFields(u)...)
+		if err = tx.get(insertUser, args{moment(now), c.UserID, a.Key, a.Email, a.Locale}, userFields(u)...); err == nil {
+			return tx.log(storage.Event{At: now, Name: storage.EventUserCreated, UserID: u.ID, ClientID: a.ClientID, Agent: c.Session.Browser, Network: c.Session.Network})
+		}
 	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.ErrRefused

@@ -10,15 +10,24 @@ import (
 const (
 	isMuted = `SELECT EXISTS (SELECT 1 FROM mutes WHERE key = ?2 AND ends_at > ?1)`
 
-	mute = `INSERT INTO mutes (key, ends_at) SELECT key, ?2 FROM attempts WHERE id = ?1
-		ON CONFLICT (key) DO UPDATE SET ends_at = max(ends_at, excluded.ends_at)`
+	mute = `INSERT INTO mutes (key, ends_at) VALUES (?1, ?2)
+		ON CONFLICT (key) DO UPDATE SET ends_at = excluded.ends_at WHERE ends_at < excluded.ends_at`
 
 	unmute = `DELETE FROM mutes WHERE key = ?1`
 )
 
 // Mute keeps mails from the address of an attempt until then.
 func (db *DB) Mute(ctx context.Context, attemptID string, now, until time.Time) error {
-	return db.write(ctx, func(tx *tx) error { return tx.one(mute, attemptID, moment(until)) })
+	return db.write(ctx, func(tx *tx) error {
+		var a storage.Attempt
+		if err := tx.get(attemptByID, args{attemptID}, attemptFields(&a)...); err != nil {
+			return err
+		}
+		if n, err := tx.exec(mute, a.Key, moment(until)); err != nil || n == 0 {
+			return err
+		}
+		return logAttempt(tx, storage.EventMailMuted, a, now)
+	})
 }
 
 // What the outcome of the mail ?2 at ?1 says of its address.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -50,7 +51,12 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 	if err != nil {
 		return err
 	}
-	return db.exec(ctx, insertClient, c.ID, string(text), moment(c.CreatedAt), moment(c.UpdatedAt))
+	return db.write(ctx, func(tx *tx) error {
+		if err := tx.one(insertClient, c.ID, string(text), moment(c.CreatedAt), moment(c.UpdatedAt)); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: c.CreatedAt, Name: storage.EventClientAdded, ClientID: c.ID})
+	})
 }
 
 const updateClient = `UPDATE clients SET metadata = ?2, updated_at = ?3 WHERE id = ?1`
@@ -62,7 +68,10 @@ func (db *DB) SaveClient(ctx context.Context, c storage.Client) error {
 		return err
 	}
 	return db.write(ctx, func(tx *tx) error {
-		return tx.one(updateClient, c.ID, string(text), moment(c.UpdatedAt))
+		if err := tx.one(updateClient, c.ID, string(text), moment(c.UpdatedAt)); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: c.UpdatedAt, Name: storage.EventClientChanged, ClientID: c.ID})
 	})
 }
 
@@ -77,7 +86,7 @@ const (
 
 // RemoveClient removes a client with its grants, consents, device requests and
 // queued notices.
-func (db *DB) RemoveClient(ctx context.Context, id string) error {
+func (db *DB) RemoveClient(ctx context.Context, id string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
 		if err := tx.one(deleteClient, id); err != nil {
 			return err
@@ -87,6 +96,6 @@ func (db *DB) RemoveClient(ctx context.Context, id string) error {
 				return err
 			}
 		}
-		return nil
+		return tx.log(storage.Event{At: now, Name: storage.EventClientRemoved, ClientID: id})
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -31,8 +33,16 @@ func (db *DB) SaveConsent(ctx context.Context, c storage.Consent) error {
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		scopes := slices.Concat(before.Scopes, c.Scopes)
-		slices.Sort(scopes)
-		return tx.one(saveConsent, c.UserID, c.ClientID, list(slices.Compact(scopes)), moment(c.At))
+		scopes := sorted(slices.Concat(before.Scopes, c.Scopes))
+		if err == nil && slices.Equal(scopes, before.Scopes) && !before.At.Before(c.At.Truncate(time.Microsecond)) {
+			return nil
+		}
+		if err := tx.one(saveConsent, c.UserID, c.ClientID, list(scopes), moment(c.At)); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: c.At, Name: storage.EventConsentGiven, UserID: c.UserID, ClientID: c.ClientID, Detail: strings.Join(sorted(c.Scopes), " ")})
 	})
 }
+
+// sorted gives scopes in order, each once.
+func sorted(scopes []string) []string { return slices.Compact(slices.Sorted(slices.Values(scopes))) }

@@ -49,7 +49,8 @@ const openDevice = `allowed_at IS NULL AND denied_at IS NULL AND expires_at > ?1
 const (
 	deviceByUserCode = `SELECT ` + deviceColumns + ` FROM devices WHERE user_code = ?2 AND ` + openDevice
 
-	allowDevice = `UPDATE devices SET allowed_at = ?1, user_id = ?3, session_id = ?4, auth_time = ?5 WHERE user_code = ?2 AND ` + openDevice
+	allowDevice = `UPDATE devices SET allowed_at = ?1, user_id = ?3, session_id = ?4, auth_time = ?5 WHERE user_code = ?2 AND ` + openDevice + `
+		RETURNING ` + deviceColumns
 
 	denyDevice = `UPDATE devices SET denied_at = ?1 WHERE user_code = ?2 AND ` + openDevice
 )
@@ -64,7 +65,12 @@ func (db *DB) Device(ctx context.Context, userCode string, now time.Time) (d sto
 // AllowDevice lets the device have tokens of the login.
 func (db *DB) AllowDevice(ctx context.Context, userCode string, login storage.Login, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
-		return tx.one(allowDevice, moment(now), userCode, login.User.ID, login.Session.ID, moment(login.Session.AuthTime))
+		var d storage.Device
+		values := args{moment(now), userCode, login.User.ID, login.Session.ID, moment(login.Session.AuthTime)}
+		if err := tx.get(allowDevice, values, deviceFields(&d)...); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventDeviceAllowed, UserID: d.UserID, ClientID: d.ClientID, SessionID: d.SessionID, Agent: d.Agent, Network: d.Network})
 	})
 }
 
@@ -108,7 +114,7 @@ func (db *DB) RedeemDevice(ctx context.Context, id string, g storage.Grant, noti
 		if err := tx.one(useDevice, moment(now), id, g.ClientID, g.SessionID); err != nil {
 			return err
 		}
-		return redeem(tx, &u, g, notify, now)
+		return redeem(tx, &u, g, notify, "device", now)
 	})
 	if err != nil {
 		return storage.User{}, err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -36,10 +37,14 @@ const liveGrant = `grants.revoked_at IS NULL AND grants.expires_at > ?1 AND user
 		SELECT 1 FROM sessions WHERE sessions.id = grants.session_id AND ` + liveSession + `))`
 
 const (
-	revokeGrantByID = `UPDATE grants SET revoked_at = ifnull(revoked_at, ?1) WHERE id = ?2`
+	revokeGrantByID = `UPDATE grants SET revoked_at = ?1 WHERE id = ?2`
 
-	userOfLiveSession = `SELECT ` + userColumns + ` FROM sessions JOIN users ON users.id = sessions.user_id
+	grantByID = `SELECT ` + grantColumns + ` FROM grants WHERE id = ?1`
+
+	userOfLiveSession = `SELECT ` + userColumns + `, sessions.browser, sessions.network FROM sessions JOIN users ON users.id = sessions.user_id
 		WHERE sessions.id = ?2 AND sessions.user_id = ?3 AND ` + liveSession + ` AND users.disabled_at IS NULL`
+
+	clientOfSession = `SELECT client_id FROM session_clients WHERE session_id = ?1 AND client_id = ?2`
 
 	// What is known already is not written again.
 	rememberClient = `INSERT INTO session_clients (session_id, client_id, notify) VALUES (?1, ?2, ?3)
@@ -50,11 +55,10 @@ const (
 func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
 	replayed := false
 	err = db.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(revokeGrantByID, moment(now), g.ID)
-		if replayed = n > 0; err != nil || replayed {
+		if replayed, err = replay(tx, g.ID, now); err != nil || replayed {
 			return err // the revocation is committed
 		}
-		return redeem(tx, &u, g, notify, now)
+		return redeem(tx, &u, g, notify, "", now)
 	})
 	if err == nil && replayed {
 		err = storage.ErrConflict
@@ -62,24 +66,56 @@ func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now 
 	return u, err
 }
 
+// replay revokes the grant of a code that was used before; known is false when
+// it was not.
+func replay(tx *tx, id string, now time.Time) (known bool, err error) {
+	var g storage.Grant
+	err = tx.get(grantByID, args{id}, grantFields(&g)...)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || !g.RevokedAt.IsZero() {
+		return true, err
+	}
+	if err := tx.one(revokeGrantByID, moment(now), id); err != nil {
+		return true, err
+	}
+	return true, logGrant(tx, storage.EventCodeReplayed, g, now)
+}
+
+func logGrant(tx *tx, name storage.EventName, g storage.Grant, now time.Time) error {
+	return tx.log(storage.Event{At: now, Name: name, UserID: g.UserID, ClientID: g.ClientID, SessionID: g.SessionID})
+}
+
 // redeem inserts a grant when its session is live and its user, who is read into
-// u, not disabled, and remembers that the session signed in to the client.
-func redeem(tx *tx, u *storage.User, g storage.Grant, notify bool, now time.Time) error {
-	if err := tx.get(userOfLiveSession, args{moment(now), g.SessionID, g.UserID}, userFields(u)...); err != nil {
+// u, not disabled, and remembers that the session signed in to the client; the
+// event of its first time has the detail.
+func redeem(tx *tx, u *storage.User, g storage.Grant, notify bool, detail string, now time.Time) error {
+	e := storage.Event{At: now, Name: storage.EventAppSignedIn, UserID: g.UserID, ClientID: g.ClientID, SessionID: g.SessionID, Detail: detail}
+	if err := tx.get(userOfLiveSession, args{moment(now), g.SessionID, g.UserID}, append(userFields(u), &e.Agent, &e.Network)...); err != nil {
 		return err
 	}
 	if err := tx.one(insertGrant, grantValues(g, time.Time{})...); err != nil {
 		return err
 	}
-	_, err := tx.exec(rememberClient, g.SessionID, g.ClientID, notify)
-	return err
+	known := tx.get(clientOfSession, args{g.SessionID, g.ClientID}, new(string))
+	if known != nil && !errors.Is(known, storage.ErrNotFound) {
+		return known
+	}
+	if _, err := tx.exec(rememberClient, g.SessionID, g.ClientID, notify); err != nil || known == nil {
+		return err
+	}
+	return tx.log(e)
 }
-
-const burnGrant = insertGrant + `ON CONFLICT (id) DO UPDATE SET revoked_at = ifnull(grants.revoked_at, excluded.revoked_at)`
 
 // BurnCode inserts the grant revoked, or revokes it.
 func (db *DB) BurnCode(ctx context.Context, g storage.Grant, now time.Time) error {
-	return db.exec(ctx, burnGrant, grantValues(g, now)...)
+	return db.write(ctx, func(tx *tx) error {
+		if known, err := replay(tx, g.ID, now); err != nil || known {
+			return err
+		}
+		return tx.one(insertGrant, grantValues(g, now)...)
+	})
 }
 
 const refreshGrant = `UPDATE grants SET
@@ -98,8 +134,11 @@ const refreshGrant = `UPDATE grants SET
 func (db *DB) Refresh(ctx context.Context, r storage.Refreshing, now time.Time) (g storage.Grant, u storage.User, err error) {
 	values := args{moment(now), r.ID, r.ClientID, r.Generation, r.Keep, moment(r.IdleAt), moment(r.ExpiresAt), moment(r.Grace), r.AnyKey, r.JKT}
 	err = db.write(ctx, func(tx *tx) error {
-		if err := tx.get(refreshGrant, values, grantFields(&g)...); err != nil || !g.RevokedAt.IsZero() {
-			return err // the revocation is committed
+		if err := tx.get(refreshGrant, values, grantFields(&g)...); err != nil {
+			return err
+		}
+		if !g.RevokedAt.IsZero() {
+			return logGrant(tx, storage.EventRefreshReplayed, g, now) // the revocation is committed
 		}
 		return tx.get(userByID, args{g.UserID}, userFields(&u)...)
 	})
@@ -121,9 +160,20 @@ func (db *DB) Grant(ctx context.Context, id string, now time.Time) (g storage.Gr
 	return g, u, err
 }
 
-const revokeGrant = `UPDATE grants SET revoked_at = ?1 WHERE id = ?2 AND client_id = ?3 AND revoked_at IS NULL`
+const revokeGrant = `UPDATE grants SET revoked_at = ?1 WHERE id = ?2 AND client_id = ?3 AND revoked_at IS NULL
+	RETURNING ` + grantColumns
 
 // RevokeGrant revokes a grant of the client.
 func (db *DB) RevokeGrant(ctx context.Context, id, clientID string, now time.Time) error {
-	return db.exec(ctx, revokeGrant, moment(now), id, clientID)
+	return db.write(ctx, func(tx *tx) error {
+		var g storage.Grant
+		err := tx.get(revokeGrant, args{moment(now), id, clientID}, grantFields(&g)...)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return logGrant(tx, storage.EventGrantRevoked, g, now)
+	})
 }

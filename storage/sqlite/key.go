@@ -24,5 +24,10 @@ const insertKey = `INSERT INTO signing_keys (id, algorithm, generation, sealed, 
 
 // AddSigningKey inserts a key.
 func (db *DB) AddSigningKey(ctx context.Context, k storage.SigningKey) error {
-	return db.exec(ctx, insertKey, k.ID, k.Algorithm, k.Generation, k.Sealed, moment(k.CreatedAt), moment(k.SignsAt), moment(k.RetiredAt))
+	return db.write(ctx, func(tx *tx) error {
+		if err := tx.one(insertKey, k.ID, k.Algorithm, k.Generation, k.Sealed, moment(k.CreatedAt), moment(k.SignsAt), moment(k.RetiredAt)); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: k.CreatedAt, Name: storage.EventKeyAdded, Detail: k.Algorithm + " " + k.ID})
+	})
 }

@@ -41,7 +41,7 @@ func (db *DB) TouchSession(ctx context.Context, id string, now, idleAt time.Time
 }
 
 const (
-	endSession = `UPDATE sessions SET ended_at = ?1 WHERE id = ?2 AND ended_at IS NULL`
+	endSession = `UPDATE sessions SET ended_at = ?1 WHERE id = ?2 AND ended_at IS NULL RETURNING ` + sessionColumns
 
 	// The user is there for the index. A session that is gone needs nothing
 	// revoked: its grants are not live without it.
@@ -55,7 +55,7 @@ const (
 // notices and gives the ids of all clients it signed in to.
 func (db *DB) EndSession(ctx context.Context, id string, now time.Time) (clients []string, err error) {
 	err = db.write(ctx, func(tx *tx) error {
-		ended, err := end(tx, id, now)
+		ended, err := end(tx, id, "", now)
 		if err != nil || !ended {
 			return err
 		}
@@ -70,8 +70,15 @@ func (db *DB) EndSession(ctx context.Context, id string, now time.Time) (clients
 }
 
 // end ends a session; ended is false when it had ended before, or is not there.
-func end(tx *tx, id string, now time.Time) (ended bool, err error) {
-	if n, err := tx.exec(endSession, moment(now), id); err != nil || n == 0 {
+func end(tx *tx, id, detail string, now time.Time) (ended bool, err error) {
+	var s storage.Session
+	switch err := tx.get(endSession, args{moment(now), id}, sessionFields(&s)...); {
+	case errors.Is(err, storage.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	if err := logEnded(tx, detail, now, s); err != nil {
 		return false, err
 	}
 	for _, query := range []string{revokeGrantsOfSession, queueNoticesOfSession} {
@@ -80,6 +87,21 @@ func end(tx *tx, id string, now time.Time) (ended bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// logEnded writes the events of sessions that were just ended; one that had run
+// out before is none. The detail is the event that ended them, if any.
+func logEnded(tx *tx, detail string, now time.Time, ended ...storage.Session) error {
+	for _, s := range ended {
+		if !s.ExpiresAt.After(now) || !s.IdleAt.After(now) {
+			continue
+		}
+		e := storage.Event{At: now, Name: storage.EventSessionEnded, UserID: s.UserID, SessionID: s.ID, Agent: s.Browser, Network: s.Network, Detail: detail}
+		if err := tx.log(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
@@ -101,7 +123,7 @@ func continueSession(tx *tx, l *storage.Login, c storage.Completion, now time.Ti
 	case err != nil:
 		return false, err
 	case userID != l.User.ID:
-		_, err := end(tx, c.Current, now)
+		_, err := end(tx, c.Current, string(storage.EventLogin), now)
 		return false, err
 	}
 	s := c.Session

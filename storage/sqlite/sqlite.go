@@ -46,6 +46,7 @@ type DB struct {
 	file   string
 	writer *pool // one connection
 	reader *pool
+	actor  string // of the events
 }
 
 // Open opens the database in the file called source and creates it, for the
@@ -205,6 +206,7 @@ type tx struct {
 	ctx      context.Context
 	tx       *sql.Tx
 	pool     *pool
+	actor    string   // of the events
 	unstored []string // queries met for the first time
 }
 
@@ -217,7 +219,7 @@ func (db *DB) write(ctx context.Context, do func(tx *tx) error) error {
 		return err
 	}
 	defer t.Rollback() // of no effect after Commit
-	tx := &tx{ctx: ctx, tx: t, pool: db.writer}
+	tx := &tx{ctx: ctx, tx: t, pool: db.writer, actor: db.actor}
 	if err := do(tx); err != nil {
 		return err
 	}

@@ -47,7 +47,42 @@ func TestContract(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) func(t *testing.T) storagetest.Store {
 		path := filepath.Join(t.TempDir(), "sealpost.db")
 		return func(t *testing.T) storagetest.Store { return open(t, path) }
-	})
+	}, func(s storagetest.Store, actor string) storagetest.Store { return s.(*DB).By(actor) })
+}
+
+func TestEventsAreNeverChanged(t *testing.T) {
+	db := migrated(t)
+	complete(t, db, start(t, db, 1))
+	if _, err := db.writer.Exec(`UPDATE events SET actor = 'somebody'`); err == nil || !strings.Contains(err.Error(), "never changed") {
+		t.Errorf("got error %v", err)
+	}
+	events, err := db.Events(t.Context(), storage.EventFilter{})
+	if err != nil || len(events) != 2 || events[0].Actor != "" {
+		t.Errorf("got %+v, %v", events, err)
+	}
+}
+
+// Events are found and removed by their indexes, whatever they are asked for.
+func TestEventQueriesUseIndexes(t *testing.T) {
+	db := migrated(t)
+	for _, c := range []struct {
+		filter storage.EventFilter
+		want   string
+	}{
+		{storage.EventFilter{UserID: "user"}, "USING INDEX events_user"},
+		{storage.EventFilter{UserID: "user", Before: 9}, "USING INDEX events_user"},
+		{storage.EventFilter{ClientID: "client", Name: storage.EventLogin}, "USING INDEX events_client"},
+		{storage.EventFilter{Since: t0}, "USING INDEX events_at"},
+		{storage.EventFilter{Before: 9}, "USING INTEGER PRIMARY KEY"},
+	} {
+		query, _ := eventQuery(c.filter)
+		if plan := db.plan(t, query); !strings.Contains(plan, c.want) {
+			t.Errorf("%s\n%s", query, plan)
+		}
+	}
+	if plan := db.plan(t, sweepEvents); !strings.Contains(plan, "INDEX events_at") {
+		t.Error(plan)
+	}
 }
 
 func TestFileIsTheOwnersAlone(t *testing.T) {
@@ -175,7 +210,7 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	db := migrated(t)
 	l := complete(t, db, start(t, db, 1))
 	err := db.write(t.Context(), func(tx *tx) error {
-		if _, err := end(tx, l.Session.ID, t0); err != nil {
+		if _, err := end(tx, l.Session.ID, "", t0); err != nil {
 			return err
 		}
 		for range 50 { // more than there are readers
@@ -329,7 +364,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	check(err)
 	_, err = db.ShowCode(ctx, a.ID, t0)
 	check(err)
-	_, err = db.TryCode(ctx, a.ID, a.Browser, t0)
+	_, err = db.TryCode(ctx, a.ID, a.Browser, false, t0)
 	check(err, db.CloseAttempt(ctx, a.ID, t0))
 	_, err = db.Session(ctx, l.Session.ID, t0)
 	check(err, db.TouchSession(ctx, l.Session.ID, t0, later))
@@ -362,7 +397,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, err = db.Sweep(ctx, t0, 10)
 	check(err)
 	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
-	check(db.AddClient(ctx, client), db.SaveClient(ctx, client), db.RemoveClient(ctx, client.ID))
+	check(db.AddClient(ctx, client), db.SaveClient(ctx, client), db.RemoveClient(ctx, client.ID, t0))
 
 	seen := 0
 	for _, p := range []*pool{db.writer, db.reader} {

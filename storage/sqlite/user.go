@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -31,9 +33,9 @@ const (
 )
 
 const (
-	disableUser = `UPDATE users SET disabled_at = ifnull(disabled_at, ?1) WHERE id = ?2`
+	disableUser = `UPDATE users SET disabled_at = ?1 WHERE id = ?2`
 
-	endSessionsOfUser = `UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND ended_at IS NULL`
+	endSessionsOfUser = `UPDATE sessions SET ended_at = ?1 WHERE user_id = ?2 AND ended_at IS NULL RETURNING ` + sessionColumns
 
 	revokeGrantsOfUser = `UPDATE grants SET revoked_at = ?1 WHERE user_id = ?2 AND revoked_at IS NULL`
 )
@@ -43,16 +45,39 @@ const (
 // time.
 func (db *DB) DisableUser(ctx context.Context, id string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
-		if err := tx.one(disableUser, moment(now), id); err != nil {
+		var u storage.User
+		if err := tx.get(userByID, args{id}, userFields(&u)...); err != nil {
 			return err
 		}
-		for _, query := range []string{endSessionsOfUser, queueNoticesOfUser, revokeGrantsOfUser} {
-			if _, err := tx.exec(query, moment(now), id); err != nil {
+		if u.DisabledAt.IsZero() {
+			if err := tx.one(disableUser, moment(now), id); err != nil {
+				return err
+			}
+			if err := tx.log(storage.Event{At: now, Name: storage.EventUserDisabled, UserID: id}); err != nil {
 				return err
 			}
 		}
-		return nil
+		if err := endAll(tx, id, storage.EventUserDisabled, now); err != nil {
+			return err
+		}
+		_, err := tx.exec(revokeGrantsOfUser, moment(now), id)
+		return err
 	})
+}
+
+// endAll ends the sessions of a user and queues the notices of that; why is the
+// event that ends them.
+func endAll(tx *tx, userID string, why storage.EventName, now time.Time) error {
+	rows, err := tx.query(endSessionsOfUser, moment(now), userID)
+	ended, err := collect(rows, err, sessionFields)
+	if err != nil {
+		return err
+	}
+	if err := logEnded(tx, string(why), now, ended...); err != nil {
+		return err
+	}
+	_, err = tx.exec(queueNoticesOfUser, moment(now), userID)
+	return err
 }
 
 const (
@@ -69,8 +94,14 @@ const (
 // AddUser inserts a user: storage.ErrConflict when the id or the address is
 // taken.
 func (db *DB) AddUser(ctx context.Context, u storage.User) error {
-	return db.exec(ctx, addUser, u.ID, u.Key, u.Email, u.Name, u.Locale, list(u.Groups),
-		moment(u.CreatedAt), moment(u.UpdatedAt), moment(u.LastLoginAt), moment(u.DisabledAt))
+	return db.write(ctx, func(tx *tx) error {
+		err := tx.one(addUser, u.ID, u.Key, u.Email, u.Name, u.Locale, list(u.Groups),
+			moment(u.CreatedAt), moment(u.UpdatedAt), moment(u.LastLoginAt), moment(u.DisabledAt))
+		if err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: u.CreatedAt, Name: storage.EventUserAdded, UserID: u.ID})
+	})
 }
 
 // User finds a user by the identity key of the address.
@@ -85,12 +116,30 @@ func (db *DB) Users(ctx context.Context) ([]storage.User, error) {
 	return collect(rows, err, userFields)
 }
 
-// SetGroups says which groups a user is in.
+// SetGroups says which groups a user is in. UpdatedAt moves when they are others.
 func (db *DB) SetGroups(ctx context.Context, id string, groups []string, now time.Time) error {
-	return db.write(ctx, func(tx *tx) error { return tx.one(setGroups, id, list(groups), moment(now)) })
+	return db.write(ctx, func(tx *tx) error {
+		var u storage.User
+		if err := tx.get(userByID, args{id}, userFields(&u)...); err != nil || slices.Equal(u.Groups, groups) {
+			return err
+		}
+		if err := tx.one(setGroups, id, list(groups), moment(now)); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventUserGroups, UserID: id, Detail: strings.Join(groups, ", ")})
+	})
 }
 
 // EnableUser undoes DisableUser, save for sessions and grants.
-func (db *DB) EnableUser(ctx context.Context, id string) error {
-	return db.write(ctx, func(tx *tx) error { return tx.one(enableUser, id) })
+func (db *DB) EnableUser(ctx context.Context, id string, now time.Time) error {
+	return db.write(ctx, func(tx *tx) error {
+		var u storage.User
+		if err := tx.get(userByID, args{id}, userFields(&u)...); err != nil || u.DisabledAt.IsZero() {
+			return err
+		}
+		if err := tx.one(enableUser, id); err != nil {
+			return err
+		}
+		return tx.log(storage.Event{At: now, Name: storage.EventUserEnabled, UserID: id})
+	})
 }

@@ -240,7 +240,7 @@ func changeAddressByCode(d *db) {
 	_, err := d.ShowCode(d.Context(), a.ID, t0)
 	d.must(err)
 	try("none was typed", storage.ErrNotFound)
-	_, err = d.TryCode(d.Context(), a.ID, a.Browser, t0)
+	_, err = d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 	d.must(err)
 	try("typed", nil)
 }
@@ -271,7 +271,7 @@ func changeAddressDead(d *db) {
 	try("closed, by code", t0, func(a storage.Attempt, c *storage.AddressChange) {
 		_, err := d.ShowCode(d.Context(), a.ID, t0)
 		d.must(err)
-		_, err = d.TryCode(d.Context(), a.ID, a.Browser, t0)
+		_, err = d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 		d.must(err)
 		d.must(d.CloseAttempt(d.Context(), a.ID, t0))
 		c.ByCode = true

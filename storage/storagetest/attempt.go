@@ -43,7 +43,7 @@ func attemptFields(d *db) {
 	given, want.ClosedAt = odd(t0.Add(2 * time.Minute))
 	d.must(d.CloseAttempt(d.Context(), a.ID, given))
 	want.Tries = 1
-	got, err = d.TryCode(d.Context(), a.ID, a.Browser, given)
+	got, err = d.TryCode(d.Context(), a.ID, a.Browser, false, given)
 	d.must(err)
 	same(d, "closed and tried", got, want)
 
@@ -81,7 +81,7 @@ func attemptUnknown(d *db) {
 	d.want("latest", err, storage.ErrNotFound)
 	_, err = d.ShowCode(d.Context(), "unknown", t0)
 	d.want("show", err, storage.ErrNotFound)
-	_, err = d.TryCode(d.Context(), "unknown", "browser", t0)
+	_, err = d.TryCode(d.Context(), "unknown", "browser", false, t0)
 	d.want("try", err, storage.ErrNotFound)
 	_, err = d.CompleteAttempt(d.Context(), d.completion(storage.Attempt{ID: "unknown"}, t0), t0)
 	d.want("complete", err, storage.ErrNotFound)
@@ -108,7 +108,7 @@ func (d *db) dead(now time.Time) map[storage.State][]storage.Attempt {
 	d.must(d.CancelAttempts(d.Context(), cancelled.Txn, cancelled.Browser, t0))
 	d.start(func(a *storage.Attempt) { a.Txn = superseded.Txn })
 	for range storage.MaxTries {
-		_, err := d.TryCode(d.Context(), burned.ID, burned.Browser, t0)
+		_, err := d.TryCode(d.Context(), burned.ID, burned.Browser, false, t0)
 		d.must(err)
 	}
 	expired := d.start(func(a *storage.Attempt) { a.ExpiresAt = now })
@@ -209,7 +209,7 @@ func attemptClose(d *db) {
 	got := d.wantState("closed", a.ID, t0, storage.StateLive)
 	same(d, "closed", got.ClosedAt, t0)
 
-	tried, err := d.TryCode(d.Context(), a.ID, a.Browser, t0) // whoever waits must not learn of it
+	tried, err := d.TryCode(d.Context(), a.ID, a.Browser, false, t0) // whoever waits must not learn of it
 	d.must(err)
 	same(d, "tries", tried.Tries, 1)
 	_, err = d.CompleteAttempt(d.Context(), d.completion(a, t0, byCode), t0)
@@ -239,16 +239,16 @@ func attemptTryCode(d *db) {
 	now := t0.Add(time.Minute)
 	for _, browser := range []string{"browser", ""} {
 		a := d.start(func(a *storage.Attempt) { a.Browser, a.ExpiresAt = browser, now.Add(tick) })
-		got, err := d.TryCode(d.Context(), a.ID, browser, now)
+		got, err := d.TryCode(d.Context(), a.ID, browser, false, now)
 		d.must(err)
 		a.Tries = 1
 		same(d, "tried", got, a)
-		_, err = d.TryCode(d.Context(), a.ID, "another", now)
+		_, err = d.TryCode(d.Context(), a.ID, "another", false, now)
 		d.want("another browser", err, storage.ErrNotFound)
 		same(d, "another browser's try", d.wantState("tried", a.ID, now, storage.StateLive), a)
 	}
 	d.wantUnchanged(d.dead(now), now, func(a storage.Attempt) {
-		_, err := d.TryCode(d.Context(), a.ID, a.Browser, now)
+		_, err := d.TryCode(d.Context(), a.ID, a.Browser, false, now)
 		d.want("not live", err, storage.ErrNotFound)
 	})
 }
@@ -256,11 +256,11 @@ func attemptTryCode(d *db) {
 func attemptMaxTries(d *db) {
 	a := d.start()
 	for n := 1; n <= storage.MaxTries; n++ {
-		got, err := d.TryCode(d.Context(), a.ID, a.Browser, t0)
+		got, err := d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 		d.must(err)
 		same(d, "tries", got.Tries, n)
 	}
-	_, err := d.TryCode(d.Context(), a.ID, a.Browser, t0)
+	_, err := d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 	d.want("one too many", err, storage.ErrNotFound)
 	_, err = d.CompleteAttempt(d.Context(), d.completion(a, t0), t0)
 	d.want("the link of a burned attempt", err, storage.ErrNotFound)
@@ -274,7 +274,7 @@ func attemptTryRace(d *db) {
 		tries []int
 	)
 	errs := d.race(func(s Store, _ int) error {
-		got, err := s.TryCode(d.Context(), a.ID, a.Browser, t0)
+		got, err := s.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 		if err == nil {
 			mu.Lock()
 			tries = append(tries, got.Tries)

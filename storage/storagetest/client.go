@@ -105,7 +105,7 @@ func clientSave(d *db) {
 }
 
 func clientRemove(d *db) {
-	d.want("unknown", d.RemoveClient(d.Context(), "client"), storage.ErrNotFound)
+	d.want("unknown", d.RemoveClient(d.Context(), "client", t0), storage.ErrNotFound)
 	c := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
 	d.must(d.AddClient(d.Context(), c))
 	l := d.signIn()
@@ -119,10 +119,10 @@ func clientRemove(d *db) {
 	}
 	d.end(ended.Session.ID, t0)
 	asked, askedOther := d.askDevice(), d.askDevice(func(d *storage.Device) { d.ClientID = "other" })
-	d.must(d.RemoveClient(d.Context(), "client"))
+	d.must(d.RemoveClient(d.Context(), "client", t0))
 	_, err := d.Client(d.Context(), "client")
 	d.want("removed", err, storage.ErrNotFound)
-	d.want("again", d.RemoveClient(d.Context(), "client"), storage.ErrNotFound)
+	d.want("again", d.RemoveClient(d.Context(), "client", t0), storage.ErrNotFound)
 
 	d.must(d.AddClient(d.Context(), c))
 	d.wantGrant("of the removed client", g.ID, t0, storage.ErrNotFound)

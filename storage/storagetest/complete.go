@@ -88,7 +88,7 @@ func completeLink(d *db) {
 	now := t0.Add(time.Minute)
 	a := d.start(func(a *storage.Attempt) { a.ExpiresAt = now.Add(tick) })
 	for range storage.MaxTries - 1 {
-		_, err := d.TryCode(d.Context(), a.ID, a.Browser, t0)
+		_, err := d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 		d.must(err)
 	}
 	d.must(d.CloseAttempt(d.Context(), a.ID, t0))
@@ -102,7 +102,7 @@ func completeByCode(d *db) {
 		d.must(err)
 	}
 	try := func(a storage.Attempt) {
-		_, err := d.TryCode(d.Context(), a.ID, a.Browser, t0)
+		_, err := d.TryCode(d.Context(), a.ID, a.Browser, false, t0)
 		d.must(err)
 	}
 	shut := func(a storage.Attempt) { d.must(d.CloseAttempt(d.Context(), a.ID, t0)) }
@@ -138,7 +138,7 @@ func completeLastTry(d *db) {
 	_, err := d.ShowCode(d.Context(), a.ID, t0)
 	d.must(err)
 	for range storage.MaxTries {
-		_, err := d.TryCode(d.Context(), a.ID, a.Browser, t0)
+		_, err := d.TryCode(d.Context(), a.ID, a.Browser, true, t0)
 		d.must(err)
 	}
 	d.complete(a, t0, byCode)

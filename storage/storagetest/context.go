@@ -32,6 +32,7 @@ func contextCancelled(d *db) {
 		limit:  storage.Limit{Key: "l", Max: 1, Window: time.Hour},
 	}
 	w.completion = d.completion(w.asked, t0)
+	w.events = d.events()
 	for name, call := range w.calls(ctx, d) {
 		d.want(name, call(), context.Canceled)
 	}
@@ -53,6 +54,7 @@ type world struct {
 	client       storage.Client
 	key          storage.SigningKey
 	limit        storage.Limit
+	events       []storage.Event
 	use          storage.Use
 	device       storage.Device
 	ofDevice     storage.Grant
@@ -73,7 +75,7 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"ShowCode":        func() error { _, err := d.ShowCode(ctx, a.ID, t0); return err },
 		"CloseAttempt":    func() error { return d.CloseAttempt(ctx, a.ID, t0) },
 		"CancelAttempts":  func() error { return d.CancelAttempts(ctx, a.Txn, a.Browser, t0) },
-		"TryCode":         func() error { _, err := d.TryCode(ctx, a.ID, a.Browser, t0); return err },
+		"TryCode":         func() error { _, err := d.TryCode(ctx, a.ID, a.Browser, false, t0); return err },
 		"CompleteAttempt": func() error { _, err := d.CompleteAttempt(ctx, w.completion, t0); return err },
 		"Session":         func() error { _, err := d.Session(ctx, session, t0); return err },
 		"TouchSession":    func() error { return d.TouchSession(ctx, session, t0, t0.Add(9*time.Hour)) },
@@ -98,7 +100,7 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"Clients":          func() error { _, err := d.Clients(ctx); return err },
 		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
 		"SaveClient":       func() error { return d.SaveClient(ctx, w.client) },
-		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID) },
+		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID, t0) },
 		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, false, t0); return err },
 		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, false, t0); return err },
 		"BurnCode":         func() error { return d.BurnCode(ctx, w.burned, t0) },
@@ -116,12 +118,15 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"AddSigningKey": func() error { return d.AddSigningKey(ctx, w.key) },
 		"DisableUser":   func() error { return d.DisableUser(ctx, w.login.User.ID, t0) },
 		"Sweep":         func() error { _, err := d.Sweep(ctx, t0.Add(99*day), 9); return err },
+		"Events":        func() error { _, err := d.Events(ctx, storage.EventFilter{}); return err },
+		"SweepEvents":   func() error { _, err := d.SweepEvents(ctx, t0.Add(day), 9); return err },
 	}
 }
 
 // wantUntouched checks that what was there is as it was and nothing was added.
 func (w world) wantUntouched(d *db) {
 	d.Helper()
+	same(d, "events", d.events(), w.events)
 	same(d, "attempt", d.wantState("untouched", w.asked.ID, t0, storage.StateLive), w.asked)
 	l, err := d.Session(d.Context(), w.login.Session.ID, t0)
 	d.must(err)

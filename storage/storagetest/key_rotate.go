@@ -12,7 +12,7 @@ import (
 // Store that package keys declares for it.
 type keyRotation interface {
 	ResealSigningKey(ctx context.Context, id string, old, sealed []byte) error
-	RemoveSigningKeys(ctx context.Context, before time.Time) error
+	RemoveSigningKeys(ctx context.Context, before, now time.Time) error
 }
 
 var keyRotateTests = []test{
@@ -79,12 +79,12 @@ func keyRemove(d *db) {
 	d.addKey("RS256", 3, day) // wanted at once, before its elder's time came
 	d.addKey("RS256", 4, 3*day)
 	d.addKey("RS256", 5, 0, func(k *storage.SigningKey) { k.RetiredAt = t0.Add(99 * day) })
-	d.must(d.RemoveSigningKeys(d.Context(), t0.Add(day-tick)))
+	d.must(d.RemoveSigningKeys(d.Context(), t0.Add(day-tick), t0))
 	d.wantKeys("a moment before", "ES2561", "RS2561", "RS2562", "RS2563", "RS2564", "RS2565")
-	d.must(d.RemoveSigningKeys(d.Context(), t0.Add(day)))
+	d.must(d.RemoveSigningKeys(d.Context(), t0.Add(day), t0))
 	d.wantKeys("in time", "ES2561", "RS2563", "RS2564", "RS2565")
 	for range 2 {
-		d.must(d.RemoveSigningKeys(d.Context(), t0.Add(10000*day)))
+		d.must(d.RemoveSigningKeys(d.Context(), t0.Add(10000*day), t0))
 		d.wantKeys("however late", "ES2561", "RS2564", "RS2565")
 	}
 }
@@ -93,7 +93,7 @@ func keyRemoveRace(d *db) {
 	for generation := range 9 {
 		d.addKey("ES256", generation+1, time.Duration(generation)*day)
 	}
-	for i, err := range d.race(func(s Store, _ int) error { return s.RemoveSigningKeys(d.Context(), t0.Add(99*day)) }) {
+	for i, err := range d.race(func(s Store, _ int) error { return s.RemoveSigningKeys(d.Context(), t0.Add(99*day), t0) }) {
 		if err != nil {
 			d.Errorf("caller %d: %v", i, err)
 		}
@@ -109,7 +109,7 @@ func keyRotateContext(d *db) {
 	ctx, cancel := context.WithCancel(d.Context())
 	cancel()
 	d.want("reseal", d.ResealSigningKey(ctx, k.ID, k.Sealed, []byte("new")), context.Canceled)
-	d.want("remove", d.RemoveSigningKeys(ctx, t0), context.Canceled)
+	d.want("remove", d.RemoveSigningKeys(ctx, t0, t0), context.Canceled)
 	after, err := d.SigningKeys(d.Context())
 	d.must(err)
 	same(d, "keys", after, before)

@@ -35,7 +35,9 @@ type Store interface {
 	// CloseAttempt of an unknown attempt is no error.
 	CloseAttempt(ctx context.Context, id string, now time.Time) error
 	CancelAttempts(ctx context.Context, txn, browser string, now time.Time) error
-	TryCode(ctx context.Context, id, browser string, now time.Time) (storage.Attempt, error)
+	// TryCode writes storage.EventLoginBurned when the last try is not right, or
+	// right and too late: the attempt is closed.
+	TryCode(ctx context.Context, id, browser string, right bool, now time.Time) (storage.Attempt, error)
 	// CompleteAttempt ends a Current of another user as EndSession does. ByCode,
 	// the last of the storage.MaxTries tries still completes.
 	CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (storage.Login, error)
@@ -133,17 +135,18 @@ type Store interface {
 	// RemoveClient removes the grants, consents, device requests and queued
 	// notices of the client, too, and that sessions signed in to it: whoever takes
 	// the id next does not get them.
-	RemoveClient(ctx context.Context, id string) error
+	RemoveClient(ctx context.Context, id string, now time.Time) error
 
 	// DisableUser disables a user, ends their sessions as EndSession does and
 	// revokes their grants, Offline ones included, in one transaction. Disabling
 	// again keeps the first time. storage.ErrNotFound when there is no such user.
 	DisableUser(ctx context.Context, id string, now time.Time) error
 	// EnableUser brings back neither sessions nor grants.
-	EnableUser(ctx context.Context, id string) error
+	EnableUser(ctx context.Context, id string, now time.Time) error
 	AddUser(ctx context.Context, u storage.User) error
 	User(ctx context.Context, key string) (storage.User, error)
 	Users(ctx context.Context) ([]storage.User, error)
+	// SetGroups moves UpdatedAt when the groups are others.
 	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
 
 	// What the account page asks for is said in login.AccountStore. Times decide
@@ -164,13 +167,19 @@ type Store interface {
 	// last first. A mail that is sent to an address removes its bounce.
 	Bounces(ctx context.Context, since time.Time, limit int) ([]storage.Bounce, error)
 
+	// Events are the newest first. What stands in the same transaction is in the
+	// order in which it came about. Sweep leaves them alone.
+	Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error)
+	SweepEvents(ctx context.Context, before time.Time, limit int) (int, error)
+
 	Close() error
 }
 
 // Run proves an engine. create makes an empty database, without a schema, and
 // gives what opens it; each call opens another handle, as another replica
-// would, which is closed when its test ends.
-func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)) {
+// would, which is closed when its test ends. by gives a handle of the same
+// database whose events carry actor.
+func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store), by func(s Store, actor string) Store) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -194,6 +203,7 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 		{"key rotation", keyRotateTests},
 		{"user", userTests},
 		{"account", accountTests},
+		{"event", eventTests},
 		{"sweep", sweepTests},
 		{"context", contextTests},
 	} {
@@ -201,7 +211,7 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 			for _, test := range group.tests {
 				t.Run(test.name, func(t *testing.T) {
 					open := create(t)
-					d := &db{T: t, again: func() Store { return open(t) }}
+					d := &db{T: t, by: by, again: func() Store { return open(t) }}
 					d.Store = d.again()
 					if !test.empty {
 						d.must(d.Migrate(t.Context()))
@@ -223,6 +233,7 @@ type test struct {
 type db struct {
 	*testing.T
 	Store
+	by    func(s Store, actor string) Store
 	again func() Store // another handle
 	last  atomic.Int64 // number of the last id
 }

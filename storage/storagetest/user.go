@@ -80,11 +80,11 @@ func userGroups(d *db) {
 func userEnable(d *db) {
 	l := d.signIn()
 	d.must(d.DisableUser(d.Context(), l.User.ID, t0))
-	d.must(d.EnableUser(d.Context(), l.User.ID))
+	d.must(d.EnableUser(d.Context(), l.User.ID, t0))
 	d.wantSession("of before", l.Session.ID, t0, storage.ErrNotFound)
 	again := d.signInAs(l.User)
 	d.wantSession("of after", again.Session.ID, t0, nil)
-	d.want("unknown", d.EnableUser(d.Context(), "unknown"), storage.ErrNotFound)
+	d.want("unknown", d.EnableUser(d.Context(), "unknown", t0), storage.ErrNotFound)
 }
 
 func userDisable(d *db) {
