@@ -36,6 +36,18 @@ const (
 	EventKeyRetired EventName = "key.retired" // a signing key is gone: nothing that it signed counts any more
 )
 
+// EventNames are the names of all events.
+func EventNames() []EventName {
+	return []EventName{
+		EventUserCreated, EventUserAdded, EventUserDisabled, EventUserEnabled, EventUserGroups, EventUserProfile, EventUserAddressChanged, EventUserDeleted,
+		EventLogin, EventLoginNotMe, EventLoginBurned, EventMailMuted,
+		EventSessionEnded,
+		EventAppSignedIn, EventAppRemoved, EventConsentGiven, EventGrantRevoked, EventCodeReplayed, EventRefreshReplayed, EventDeviceAllowed,
+		EventClientAdded, EventClientChanged, EventClientRemoved,
+		EventKeyAdded, EventKeyRetired,
+	}
+}
+
 // Most is how many events are wanted at most.
 func (f EventFilter) Most() int {
 	if f.Limit <= 0 {

@@ -59,7 +59,7 @@ func (f clientFlags) withStore(p *process, do func(s Settings, db store) error) 
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(s, db), db.Close())
+	return errors.Join(do(s, by(db, "operator")), db.Close())
 }
 
 // inFile finds a client of the settings file.

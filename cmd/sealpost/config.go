@@ -69,6 +69,7 @@ type Settings struct {
 	Limits              Limits       `yaml:"limits"`
 	Tokens              Tokens       `yaml:"tokens"`
 	Keys                Keys         `yaml:"keys"`
+	Audit               Audit        `yaml:"audit"`
 	Registration        Registration `yaml:"registration"`
 	// Resources (RFC 8707) that access tokens may be for, as absolute addresses.
 	// Empty: any that an application names.
@@ -194,6 +195,13 @@ type Keys struct {
 	Rotate Duration `yaml:"rotate"`
 }
 
+// Audit is the log of who did what.
+type Audit struct {
+	// How long events are kept, at least 24h; `0` keeps them for ever.
+	// `sealpost audit` shows them.
+	Keep Duration `yaml:"keep"`
+}
+
 // Registration is how applications may register themselves.
 type Registration struct {
 	// Who may register applications at `/register` (OpenID Connect Dynamic Client
@@ -301,6 +309,7 @@ func Defaults() Settings {
 			RefreshTTL: Duration(2160 * time.Hour), RefreshIdle: Duration(720 * time.Hour),
 		},
 		Keys:         Keys{Rotate: Duration(2160 * time.Hour)},
+		Audit:        Audit{Keep: Duration(8760 * time.Hour)},
 		Registration: Registration{Dynamic: "off", ClientIDMetadata: "off"},
 		Branding:     Branding{Name: "Sealpost", Accent: "#3355ff", Language: "en"},
 	}
@@ -503,6 +512,9 @@ func (s *Settings) validateLifetimes(wrong *problems) {
 		if v := time.Duration(d.value); v < d.min || v > d.max {
 			wrong.add(d.key, d.value, "must be between %s and %s", Duration(d.min), Duration(d.max))
 		}
+	}
+	if keep := time.Duration(s.Audit.Keep); keep != 0 && keep < 24*time.Hour {
+		wrong.add("audit.keep", s.Audit.Keep, "must be at least 24h, or 0 to keep events for ever")
 	}
 }
 

@@ -61,6 +61,7 @@ type commands struct {
 	Client  clientCommand  `cmd:"" help:"Applications that people sign in to."`
 	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable."`
 	Key     keyCommand     `cmd:"" help:"Signing keys: list, rotate."`
+	Audit   auditCommand   `cmd:"" help:"The audit log: list, follow."`
 	Mail    mailCommand    `cmd:"" help:"Mail: try the server, sign, DNS records."`
 
 	Backup      backupCommand      `cmd:"" help:"Copy the SQLite database, beside a running server."`

@@ -203,7 +203,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
 	}
 	in.provider, err = provider.New(provider.Config{
-		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: in.store, Templates: in.pages, Clients: fixed,
+		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: clientsOwn{in.store, by(in.store, "client")}, Templates: in.pages, Clients: fixed,
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
@@ -531,8 +531,8 @@ func (in *instance) close() error {
 	return in.store.Close()
 }
 
-// sweep keeps the key ring and removes expired rows, in bounded batches, about
-// once a minute. Replicas drift apart, so that they don't all sweep at once.
+// sweep looks after what is kept, about once a minute. Replicas drift apart, so
+// that they don't all do so at once.
 func (in *instance) sweep(ctx context.Context) {
 	for {
 		wait := sweepEvery/2 + rand.N(sweepEvery)
@@ -541,23 +541,37 @@ func (in *instance) sweep(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		if err := in.ring.Maintain(ctx); err != nil && ctx.Err() == nil {
-			in.logger.Error("signing keys", "error", err)
-		} else if err == nil {
-			in.metrics.done("keys", in.now())
+		in.upkeep(ctx)
+	}
+}
+
+// upkeep keeps the key ring and removes expired rows, in bounded batches.
+func (in *instance) upkeep(ctx context.Context) {
+	if err := in.ring.Maintain(ctx); err != nil && ctx.Err() == nil {
+		in.logger.Error("signing keys", "error", err)
+	} else if err == nil {
+		in.metrics.done("keys", in.now())
+	}
+	in.sweepBatches(ctx, func() (int, error) { return in.store.Sweep(ctx, in.now(), sweepBatch) })
+	if keep := time.Duration(in.settings.Audit.Keep); keep > 0 {
+		in.sweepBatches(ctx, func() (int, error) { return in.store.SweepEvents(ctx, in.now().Add(-keep), sweepBatch) })
+	}
+}
+
+// sweepBatches removes batches until there is nothing left, or enough is done for
+// this time.
+func (in *instance) sweepBatches(ctx context.Context, sweep func() (int, error)) {
+	for range sweepBatchesMax {
+		n, err := sweep()
+		if err != nil && ctx.Err() == nil {
+			in.logger.Warn("sweep", "error", err)
 		}
-		for range sweepBatchesMax {
-			n, err := in.store.Sweep(ctx, in.now(), sweepBatch)
-			if err != nil && ctx.Err() == nil {
-				in.logger.Warn("sweep", "error", err)
-			}
-			in.metrics.swept.Add(float64(n))
-			if err == nil {
-				in.metrics.done("sweep", in.now())
-			}
-			if err != nil || n < sweepBatch {
-				break
-			}
+		in.metrics.swept.Add(float64(n))
+		if err == nil {
+			in.metrics.done("sweep", in.now())
+		}
+		if err != nil || n < sweepBatch {
+			return
 		}
 	}
 }

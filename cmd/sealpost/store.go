@@ -61,7 +61,46 @@ type store interface {
 	// EnableUser lets a disabled user sign in again.
 	EnableUser(ctx context.Context, id string, now time.Time) error
 
+	// Events lists events, the newest first.
+	Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error)
+	// SweepEvents removes up to limit events that are older than before.
+	SweepEvents(ctx context.Context, before time.Time, limit int) (int, error)
+
 	Close() error
+}
+
+// by gives a handle of the same database whose events carry actor.
+func by(db store, actor string) store {
+	switch db := db.(type) {
+	case *sqlite.DB:
+		return db.By(actor)
+	case *postgres.DB:
+		return db.By(actor)
+	}
+	panic(fmt.Sprintf("no engine: %T", db))
+}
+
+// clientsOwn is the store of the provider, where clients manage themselves
+// (/register) and give back their tokens (/revoke): the audit log says so.
+type clientsOwn struct {
+	store
+	client store // by "client"
+}
+
+func (s clientsOwn) AddClient(ctx context.Context, c storage.Client) error {
+	return s.client.AddClient(ctx, c)
+}
+
+func (s clientsOwn) SaveClient(ctx context.Context, c storage.Client) error {
+	return s.client.SaveClient(ctx, c)
+}
+
+func (s clientsOwn) RemoveClient(ctx context.Context, id string, now time.Time) error {
+	return s.client.RemoveClient(ctx, id, now)
+}
+
+func (s clientsOwn) RevokeGrant(ctx context.Context, id, clientID string, now time.Time) error {
+	return s.client.RevokeGrant(ctx, id, clientID, now)
 }
 
 // openStore opens the database of the settings.

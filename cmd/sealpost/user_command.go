@@ -68,15 +68,24 @@ func (f userFlags) withUser(p *process, email string, do func(db store, u storag
 		return err
 	}
 	return f.withStore(p, func(_ Settings, db store) error {
-		u, err := db.User(p.ctx, addr.Key)
-		if errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("there is no user %s; see: sealpost user list", email)
-		}
+		u, err := findUser(p, db, addr)
 		if err != nil {
-			return fmt.Errorf("find user: %w", err)
+			return err
 		}
 		return do(db, u)
 	})
+}
+
+// findUser finds a person by address.
+func findUser(p *process, db store, addr login.Address) (storage.User, error) {
+	u, err := db.User(p.ctx, addr.Key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return u, fmt.Errorf("there is no user %s; see: sealpost user list", addr.Delivery)
+	}
+	if err != nil {
+		return u, fmt.Errorf("find user: %w", err)
+	}
+	return u, nil
 }
 
 // readAddress reads an address of the command line.

@@ -192,8 +192,9 @@ func (db *DB) CompleteAttempt(ctx context.Context, c storage.Completion, now tim
 func signIn(tx *tx, u *storage.User, a storage.Attempt, c storage.Completion, now time.Time) error {
 	err := tx.get(loginUser, args{moment(now), a.Key}, userFields(u)...)
 	if errors.Is(err, storage.ErrNotFound) && c.Signup {
-		if err = tx.get(insertUser, args{moment(now), c.UserID, a.Key, a.Email, a.Locale}, userFields(u)...); err == nil {
-			return tx.log(storage.Event{At: now, Name: storage.EventUserCreated, UserID: u.ID, ClientID: a.ClientID, Agent: c.Session.Browser, Network: c.Session.Network})
+		err = tx.get(insertUser, args{moment(now), c.UserID, a.Key, a.Email, a.Locale}, userFields(u)...)
+		if err == nil {
+			err = tx.log(storage.Event{At: now, Name: storage.EventUserCreated, UserID: u.ID, ClientID: a.ClientID, Agent: c.Session.Browser, Network: c.Session.Network})
 		}
 	}
 	if errors.Is(err, storage.ErrNotFound) {

@@ -606,7 +606,7 @@ func eventActor(d *db) {
 	d.must(operator.SaveConsent(d.Context(), storage.Consent{UserID: one.User.ID, ClientID: "client", At: t0}))
 	d.must(operator.RemoveApp(d.Context(), one.User.ID, "client", t0))
 	d.must(operator.Mute(d.Context(), address.ID, t0, t0.Add(time.Hour)))
-	_, err = operator.ChangeAddress(d.Context(), storage.AddressChange{AttemptID: address.ID, SessionID: one.Session.ID}, t0)
+	_, err = operator.ChangeAddress(d.Context(), storage.AddressChange{AttemptID: address.ID, SessionID: one.Session.ID, ProvenSince: t0}, t0)
 	d.must(err)
 	d.must(operator.DeleteUser(d.Context(), one.User.ID, t0))
 	names := map[storage.EventName]bool{}
