@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	isMuted = `SELECT EXISTS (SELECT 1 FROM mutes WHERE key = ?2 AND ends_at > ?1)`
+	isMuted = `SELECT count(*) FROM mutes WHERE key = ?2 AND ends_at > ?1`
 
 	mute = `INSERT INTO mutes (key, ends_at) VALUES (?1, ?2)
 		ON CONFLICT (key) DO UPDATE SET ends_at = excluded.ends_at WHERE ends_at < excluded.ends_at`
