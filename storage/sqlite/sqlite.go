@@ -3,8 +3,9 @@
 // where its consumer declares it; storagetest proves both.
 //
 // The file is in WAL mode: readers and the writer do not wait for each other.
-// All writes go through one connection, each in a transaction that takes the
-// write lock first, so that no two work on the same rows. Every read is one
+// All writes go through one connection, in transactions that take the write lock
+// first, so that no two work on the same rows; those that wait for each other
+// share a commit. Every read is one
 // statement, on one of several connections that cannot write. Other processes
 // may use the file at the same time, such as the command line beside the
 // server; writers wait for each other. It must be on a local disk.
@@ -46,6 +47,7 @@ type DB struct {
 	file   string
 	writer *pool // one connection
 	reader *pool
+	queue  *queue // of writes
 	actor  string // of the events
 }
 
@@ -65,7 +67,7 @@ func Open(ctx context.Context, source string) (*DB, error) {
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	db := &DB{file: path}
+	db := &DB{file: path, queue: newQueue()}
 	if db.writer, err = newPool(path, 1, "_txlock", "immediate", "_journal_mode", "WAL", "_synchronous", "FULL", "_foreign_keys", "1"); err != nil {
 		return nil, err
 	}
@@ -208,30 +210,6 @@ type tx struct {
 	pool     *pool
 	actor    string   // of the events
 	unstored []string // queries met for the first time
-}
-
-// write runs do in a transaction and commits it unless do fails. It begins with
-// the write lock (BEGIN IMMEDIATE), so that nothing that do reads can change
-// before the commit.
-func (db *DB) write(ctx context.Context, do func(tx *tx) error) error {
-	t, err := db.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer t.Rollback() // of no effect after Commit
-	tx := &tx{ctx: ctx, tx: t, pool: db.writer, actor: db.actor}
-	if err := do(tx); err != nil {
-		return err
-	}
-	if err := t.Commit(); err != nil {
-		return err
-	}
-	// Only now is the connection free to prepare on. Whatever fails here is
-	// tried again by the next transaction that needs it.
-	for _, query := range tx.unstored {
-		db.writer.prepare(context.WithoutCancel(ctx), query)
-	}
-	return nil
 }
 
 // stmt gives a query prepared for this transaction.
