@@ -32,7 +32,7 @@ func (l *Login) showStart(w http.ResponseWriter, r *http.Request, _ url.Values) 
 	if err != nil {
 		return err
 	}
-	return l.render(w, r, http.StatusOK, templates.SignedIn{Email: login.User.Email})
+	return l.render(w, r, http.StatusOK, templates.SignedIn{Email: login.User.Email, Account: true})
 }
 
 // showForm is GET /login?request=HANDLE: the form, or the choice of the account.
@@ -86,15 +86,20 @@ func (l *Login) client(r *http.Request, a storage.Attempt) templates.Client {
 	return waiting.Client
 }
 
-// email is the form that asks for a link. Its answer tells a well-formed
-// address from a malformed one and nothing more.
+// email is the form that asks for a link: for the request of a handle, for the
+// account page, or to sign in and no more. Its answer tells a well-formed address
+// from a malformed one and nothing more.
 func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) error {
 	var (
 		handle  = form.Get("request")
 		waiting Waiting
 		bound   string
+		purpose storage.Purpose
 		err     error
 	)
+	if handle == "" && form.Get("account") != "" {
+		purpose = storage.PurposeAccount
+	}
 	if handle != "" {
 		bound = l.knownBrowser(r).hash()
 		if waiting, err = l.waiting(r.Context(), handle, bound); err != nil {
@@ -104,12 +109,12 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	}
 	addr, err := ParseAddress(form.Get("email"))
 	if err != nil {
-		return l.invalidEmail(w, r, templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create}, form.Get("email"))
+		return l.invalidEmail(w, r, templates.Login{Client: waiting.Client, Request: handle, Create: waiting.Create, Account: purpose != ""}, form.Get("email"))
 	}
 	browser, locale := l.anyBrowser(w, r), l.cfg.Templates.Locale(r)
 	a, err := l.ask(r, storage.Attempt{
 		Txn: keys.ID(), Browser: bound, Request: handle, ClientID: waiting.ClientID, ClientName: waiting.Client.Name,
-		Locale: locale, Agent: agent(r), Network: l.whereFrom(r, locale),
+		Locale: locale, Agent: agent(r), Network: l.whereFrom(r, locale), Purpose: purpose,
 	}, addr, l.cfg.Now())
 	if err != nil {
 		return err
@@ -117,8 +122,11 @@ func (l *Login) email(w http.ResponseWriter, r *http.Request, form url.Values) e
 	return l.toWait(w, r, a, browser)
 }
 
+// maxTyped is how much of what was typed for an address comes back.
+const maxTyped = 320
+
 func (l *Login) invalidEmail(w http.ResponseWriter, r *http.Request, page templates.Login, typed string) error {
-	if page.Error = "invalid-email"; len(typed) <= 320 {
+	if page.Error = "invalid-email"; len(typed) <= maxTyped {
 		page.Email = typed
 	}
 	return l.render(w, r, http.StatusBadRequest, page)
@@ -149,7 +157,7 @@ func (l *Login) askAgain(r *http.Request, a storage.Attempt, addr Address, now t
 	}
 	return l.ask(r, storage.Attempt{
 		Txn: a.Txn, Browser: a.Browser, Request: a.Request, ClientID: a.ClientID, ClientName: a.ClientName,
-		Locale: a.Locale, Agent: a.Agent, Network: a.Network,
+		Locale: a.Locale, Agent: a.Agent, Network: a.Network, Purpose: a.Purpose, UserID: a.UserID,
 	}, addr, now)
 }
 
@@ -213,7 +221,7 @@ func (l *Login) resendLink(w http.ResponseWriter, r *http.Request, token string)
 		return err
 	}
 	if k.elsewhere() {
-		return l.render(w, r, http.StatusOK, templates.Sent{Client: l.client(r, a), Email: a.Email, ExpiresIn: a.ExpiresAt.Sub(now), Any: a.Browser == ""})
+		return l.render(w, r, http.StatusOK, templates.Sent{Client: l.client(r, a), Email: a.Email, ExpiresIn: a.ExpiresAt.Sub(now), Any: a.Browser == "", Purpose: string(a.Purpose)})
 	}
 	return l.toWait(w, r, a, l.anyBrowser(w, r))
 }
@@ -233,9 +241,15 @@ func (l *Login) changeEmail(w http.ResponseWriter, r *http.Request, form url.Val
 	if t.attempt.State(now) == storage.StateUsed {
 		return l.waitAgain(w, r, t)
 	}
+	if provesAgain(t.attempt) {
+		return invalidRequest("Only the address of the account proves it.")
+	}
 	addr, err := ParseAddress(form.Get("email"))
-	if err != nil {
-		return l.invalidEmail(w, r, templates.Login{Client: l.client(r, t.attempt), Request: t.attempt.Request}, form.Get("email"))
+	switch {
+	case err != nil && t.attempt.Purpose == storage.PurposeAddress:
+		return l.invalidAddress(w, r, form.Get("email"))
+	case err != nil:
+		return l.invalidEmail(w, r, templates.Login{Client: l.client(r, t.attempt), Request: t.attempt.Request, Account: t.attempt.Purpose != ""}, form.Get("email"))
 	}
 	if addr.Key == t.attempt.Key {
 		return l.resend(w, r, url.Values{"wait": {t.handle}})
@@ -261,7 +275,9 @@ func (l *Login) cancel(w http.ResponseWriter, r *http.Request, form url.Values) 
 		if err := l.cfg.Store.CancelAttempts(r.Context(), t.attempt.Txn, t.attempt.Browser, now); err != nil {
 			return fmt.Errorf("cancel attempts: %w", err)
 		}
-		if handle = t.attempt.Request; handle == "" {
+		if handle = t.attempt.Request; handle == "" && t.attempt.Purpose != "" {
+			return redirect(w, r, "/account", nil)
+		} else if handle == "" {
 			return redirect(w, r, "/login", nil)
 		}
 	}

@@ -82,7 +82,7 @@ func (l *Login) showCode(w http.ResponseWriter, r *http.Request, form url.Values
 	l.log(r, slog.String("event", "code-shown"))
 	return l.render(w, r, http.StatusOK, templates.Code{Client: l.client(r, shown), Token: k.token,
 		Email: shown.Email,
-		Code:  code(l.cfg.Secret, shown.ID), Browser: shown.Agent})
+		Code:  code(l.cfg.Secret, shown.ID), Browser: shown.Agent, Purpose: string(shown.Purpose)})
 }
 
 // notMe is the form "This wasn't me". The link stays good for the browser that
@@ -115,6 +115,15 @@ func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Value
 	if t.attempt.State(now) != storage.StateLive {
 		return l.waitPage(w, r, t, now)
 	}
+	if t.attempt.Purpose == storage.PurposeAddress {
+		may, err := l.mayChange(r, t.attempt, now)
+		if err != nil {
+			return err
+		}
+		if !may { // nor here
+			return l.changeFirst(w, r)
+		}
+	}
 	if t.attempt.CodeShownAt.IsZero() { // nothing to guess yet, so no try is spent
 		return l.sent(w, r, http.StatusBadRequest, t, "no-code", now)
 	}
@@ -141,6 +150,9 @@ func (l *Login) enterCode(w http.ResponseWriter, r *http.Request, form url.Value
 		login, err := l.complete(w, r, a, t.browser, true, now)
 		if errors.Is(err, storage.ErrNotFound) {
 			return l.waitAgain(w, r, t)
+		}
+		if errors.Is(err, storage.ErrConflict) {
+			return l.addressTaken(w, r, a)
 		}
 		if err != nil {
 			return err

@@ -136,6 +136,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v) // to a browser that may be gone: nobody to tell
 }
 
+// readQuery reads the query of an address: one value for each name.
+func readQuery(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, invalidRequest("The address of this page is malformed.")
+	}
+	return query, once(query)
+}
+
 // readForm reads the body of a form: one value for each name. The query is no
 // part of it.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {

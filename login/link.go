@@ -138,7 +138,7 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 		return l.notMePage(w, r, http.StatusGone, k)
 	case k.elsewhere() && state == storage.StateLive:
 		return l.render(w, r, ok, templates.OtherBrowser{Client: l.client(r, a), Token: k.token, Email: a.Email,
-			Browser: a.Agent, Network: a.Network, Asked: a.CreatedAt, Now: now})
+			Browser: a.Agent, Network: a.Network, Asked: a.CreatedAt, Now: now, Purpose: string(a.Purpose)})
 	case state == storage.StateLive:
 		return l.confirmPage(w, r, k, ok, now)
 	case state == storage.StateUsed:
@@ -155,7 +155,16 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 // confirmPage asks for the click that completes the login. Only in the browser
 // that asked may a script click: a mail scanner has no cookie.
 func (l *Login) confirmPage(w http.ResponseWriter, r *http.Request, k link, ok int, now time.Time) error {
-	page := templates.Confirm{Client: l.client(r, k.attempt), Token: k.token, Email: k.attempt.Email, Auto: k.here() && !prefetch(r)}
+	if k.attempt.Purpose == storage.PurposeAddress {
+		may, err := l.mayChange(r, k.attempt, now)
+		if err != nil {
+			return err
+		}
+		if !may { // a script would confirm this page over and over
+			return l.changeFirst(w, r)
+		}
+	}
+	page := templates.Confirm{Client: l.client(r, k.attempt), Token: k.token, Email: k.attempt.Email, Auto: k.here() && !prefetch(r), Purpose: string(k.attempt.Purpose)}
 	if !k.here() {
 		// The cookie comes with the page, so that the click shows that this
 		// browser has seen it.
@@ -215,6 +224,9 @@ func (l *Login) confirm(w http.ResponseWriter, r *http.Request, form url.Values)
 		}
 		return l.linkPage(w, r, k, http.StatusOK, now)
 	}
+	if errors.Is(err, storage.ErrConflict) {
+		return l.addressTaken(w, r, k.attempt)
+	}
 	if err != nil {
 		return err
 	}
@@ -243,6 +255,9 @@ func (l *Login) complete(w http.ResponseWriter, r *http.Request, a storage.Attem
 	if !Allowed(a.Key, l.cfg.Allow, l.cfg.Deny) {
 		return storage.Login{}, storage.ErrRefused
 	}
+	if a.Purpose == storage.PurposeAddress {
+		return l.changeAddress(w, r, a, browser, byCode, now)
+	}
 	key := l.sessionKey(a.ID, browser)
 	login, err := l.cfg.Store.CompleteAttempt(r.Context(), storage.Completion{
 		AttemptID: a.ID,
@@ -269,6 +284,7 @@ func (l *Login) complete(w http.ResponseWriter, r *http.Request, a storage.Attem
 	if login.Session.ID == keys.Hash(key) {
 		l.setSession(w, key)
 	}
+	l.setFresh(w, login.Session, browser)
 	return login, nil
 }
 
@@ -287,9 +303,13 @@ func (l *Login) again(r *http.Request, a storage.Attempt, now time.Time) (storag
 
 // finish goes on where the person wanted to go.
 func (l *Login) finish(w http.ResponseWriter, r *http.Request, a storage.Attempt, login storage.Login) error {
-	l.log(r, slog.String("event", "signed-in"), slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
+	event := "signed-in"
+	if a.Purpose == storage.PurposeAddress {
+		event = "address-changed"
+	}
+	l.log(r, slog.String("event", event), slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
 	if a.Request == "" {
-		return redirect(w, r, "/login", nil)
+		return l.land(w, r, a)
 	}
 	// A link may outlive the request it was asked for.
 	if _, err := l.waiting(r.Context(), a.Request, a.Browser); errors.Is(err, ErrNoRequest) {

@@ -13,6 +13,9 @@
 //   - A login that no relying party waits for (POST /send-magic-link, or /login
 //     opened by hand) has no tab to protect from a stranger's click: any
 //     browser may complete it, on a page that names the address, by a click.
+//   - A person's account is theirs to see with a session; what cannot be undone
+//     takes a proof of the address in this very browser, a quarter of an hour old
+//     at most. Another address takes the proof of both, in a session of its user.
 //   - "This wasn't me" ends the way through another browser and nothing else,
 //     so that a robot which presses every button locks nobody out.
 //   - The answer to a well-formed address is the same for everyone. Who may
@@ -60,6 +63,11 @@ type Requests interface {
 	// Restart is where the client of the id has its people sign in from the
 	// start, for when its request is gone; "" when it has no such place.
 	Restart(ctx context.Context, clientID string) (string, error)
+	// SignOut ends the session of this browser, and answers.
+	SignOut(w http.ResponseWriter, r *http.Request, l storage.Login)
+	// Ended is told when the account page has ended what applications are to
+	// hear of; here: the session of this browser, too.
+	Ended(w http.ResponseWriter, here bool)
 }
 
 // Waiting is what a page may tell of an authorization request.
@@ -87,6 +95,11 @@ type Config struct {
 	Wake      func()      // tells the mail workers that a mail is queued; nil: they find it
 	Delayed   func() bool // says whether mails wait for the mail server; nil: never
 
+	Accounts AccountStore
+	// Client is what the account page tells of the client of an id:
+	// storage.ErrNotFound when it is gone.
+	Client func(ctx context.Context, id string) (templates.Client, error)
+
 	LinkTTL     time.Duration // how long a link is good
 	SessionTTL  time.Duration // how long a session lasts at most
 	SessionIdle time.Duration // and at most unseen
@@ -113,6 +126,8 @@ type Login struct {
 	browser cookie
 	session cookie
 	known   cookie
+	fresh   cookie
+	next    cookie
 }
 
 // New checks the configuration and makes a Login.
@@ -121,8 +136,8 @@ func New(c Config) (*Login, error) {
 	switch {
 	case err != nil || issuer.Host == "" || issuer.Path != "":
 		return nil, fmt.Errorf("login: issuer %q is not an origin", c.Issuer)
-	case c.Secret.IsZero() || c.Store == nil || c.Templates == nil || c.Requests == nil:
-		return nil, errors.New("login: Secret, Store, Templates and Requests are required")
+	case c.Secret.IsZero() || c.Store == nil || c.Templates == nil || c.Requests == nil || c.Accounts == nil || c.Client == nil:
+		return nil, errors.New("login: Secret, Store, Templates, Requests, Accounts and Client are required")
 	case c.LinkTTL <= 0 || c.SessionTTL <= 0 || c.SessionIdle <= 0:
 		return nil, errors.New("login: lifetimes must be positive")
 	}
@@ -144,6 +159,8 @@ func New(c Config) (*Login, error) {
 		browser: newCookie(issuer, "sealpost-browser", browserTTL),
 		session: newCookie(issuer, "sealpost-session", c.SessionTTL),
 		known:   newCookie(issuer, "sealpost-known", browserTTL),
+		fresh:   newCookie(issuer, "sealpost-fresh", freshFor),
+		next:    newCookie(issuer, "sealpost-next", c.LinkTTL),
 	}
 	// Behind a proxy that rewrites Host the issuer is still our own origin.
 	if err := l.csrf.AddTrustedOrigin(c.Issuer); err != nil {
@@ -163,6 +180,15 @@ func (l *Login) Routes(r chi.Router) {
 		http.MethodGet:  l.status,
 		http.MethodHead: l.status,
 	}))
+	r.Handle("/account", l.page(methods{
+		http.MethodGet:  l.showAccount,
+		http.MethodHead: l.showAccount,
+		http.MethodPost: l.actAccount,
+	}))
+	r.Handle("/account/export", l.page(methods{
+		http.MethodGet:  l.export,
+		http.MethodHead: l.export,
+	}))
 	r.Handle("/send-magic-link", l.api(methods{
 		http.MethodPost: l.sendMagicLink,
 	}))
@@ -175,11 +201,8 @@ func (l *Login) URL(handle string) string {
 
 // show answers GET and HEAD. What the address names, it names once and alone.
 func (l *Login) show(w http.ResponseWriter, r *http.Request) error {
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := readQuery(r)
 	if err != nil {
-		return invalidRequest("The address of this page is malformed.")
-	}
-	if err := once(query); err != nil {
 		return err
 	}
 	shows := map[string]func(http.ResponseWriter, *http.Request, url.Values) error{
@@ -200,13 +223,7 @@ func (l *Login) show(w http.ResponseWriter, r *http.Request) error {
 
 // act answers POST: every form names itself in the field action.
 func (l *Login) act(w http.ResponseWriter, r *http.Request) error {
-	if err := l.csrf.Check(r); err != nil {
-		return &refusal{status: http.StatusForbidden, code: "access_denied", description: "This form was sent from another site. Please go back and start again."}
-	}
-	if prefetch(r) {
-		return &refusal{status: http.StatusForbidden, code: "access_denied", description: "A login is not something to prefetch."}
-	}
-	form, err := readForm(w, r)
+	form, err := l.readPost(w, r)
 	if err != nil {
 		return err
 	}
@@ -221,6 +238,17 @@ func (l *Login) act(w http.ResponseWriter, r *http.Request) error {
 	}
 	l.log(r, slog.String("action", form.Get("action")))
 	return act(w, r, form)
+}
+
+// readPost reads a form that a page of ours has sent, and a person.
+func (l *Login) readPost(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if err := l.csrf.Check(r); err != nil {
+		return nil, &refusal{status: http.StatusForbidden, code: "access_denied", description: "This form was sent from another site. Please go back and start again."}
+	}
+	if prefetch(r) {
+		return nil, &refusal{status: http.StatusForbidden, code: "access_denied", description: "A login is not something to prefetch."}
+	}
+	return readForm(w, r)
 }
 
 // prefetch says whether the browser asks ahead of the person.

@@ -34,6 +34,7 @@ type world struct {
 	login    *Login
 	handler  http.Handler
 	store    *watched
+	db       *sqlite.DB
 	requests *requests
 	clock    *clock
 	woken    atomic.Int32
@@ -50,10 +51,12 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, store: &watched{Store: openStore(t)}, clock: &clock{now: time.Date(2031, 3, 4, 5, 6, 7, 0, time.UTC)}}
+	db := openStore(t)
+	w := &world{T: t, store: &watched{Store: db, left: -1}, db: db, clock: &clock{now: time.Date(2031, 3, 4, 5, 6, 7, 0, time.UTC)}}
 	w.requests = &requests{expired: map[string]bool{}}
 	c := Config{
 		Issuer: issuer, Secret: secret, Store: w.store, Templates: pages, Requests: w.requests,
+		Accounts: accounts{db, w.store}, Client: w.requests.client,
 		Wake:    func() { w.woken.Add(1) },
 		LinkTTL: 15 * time.Minute, SessionTTL: 720 * time.Hour, SessionIdle: 168 * time.Hour,
 		Signup: true, Now: w.clock.Now, Log: w.logged.add,
@@ -116,6 +119,14 @@ type watched struct {
 	mails         []storage.Mail
 	won           []storage.Login // completions
 	fail          error
+	left          int // calls that go well before every one fails; negative: all
+}
+
+// failAfter has calls fail after so many; negative: none.
+func (s *watched) failAfter(n int) {
+	s.Lock()
+	defer s.Unlock()
+	s.left = n
 }
 
 func (s *watched) read() error  { return s.count(&s.reads) }
@@ -125,6 +136,10 @@ func (s *watched) count(n *int) error {
 	s.Lock()
 	defer s.Unlock()
 	*n++
+	if s.left == 0 {
+		return errors.New("the disk is full")
+	}
+	s.left = max(s.left-1, -1)
 	return s.fail
 }
 
@@ -225,6 +240,9 @@ type requests struct {
 	restart map[string]string // by client id
 	resumed []string          // "handle as address"
 	denied  []string
+
+	signedOut []string // sessions
+	ended     []bool   // whether of this browser
 }
 
 func (q *requests) Waiting(_ context.Context, handle, browser string) (Waiting, error) {
@@ -247,6 +265,27 @@ func (q *requests) Resume(w http.ResponseWriter, _ *http.Request, handle string,
 	q.resumed = append(q.resumed, handle+" as "+l.User.Key)
 	w.WriteHeader(http.StatusOK)
 	io.WriteString(w, `<body data-page="resumed">`)
+}
+
+func (q *requests) SignOut(w http.ResponseWriter, r *http.Request, l storage.Login) {
+	q.Lock()
+	defer q.Unlock()
+	q.signedOut = append(q.signedOut, l.Session.ID)
+	io.WriteString(w, `<body data-page="logged-out">`)
+}
+
+func (q *requests) Ended(_ http.ResponseWriter, here bool) {
+	q.Lock()
+	defer q.Unlock()
+	q.ended = append(q.ended, here)
+}
+
+// client stands for the registry: clients whose ids begin so are there.
+func (q *requests) client(_ context.Context, id string) (templates.Client, error) {
+	if !strings.HasPrefix(id, "id-of-") {
+		return templates.Client{}, storage.ErrNotFound
+	}
+	return templates.Client{Name: "Name of " + id}, nil
 }
 
 func (q *requests) Restart(_ context.Context, clientID string) (string, error) {

@@ -94,7 +94,7 @@ func (c *composer) compose(q storage.QueuedMail) (message, error) {
 	subject, text, html, err := c.templates.LoginMail(templates.LoginMail{
 		Client: templates.Client{Name: q.Attempt.ClientName}, To: addr.Delivery, Link: c.issuer + "/login?token=" + token,
 		Browser: q.Attempt.Agent, Network: q.Attempt.Network, Locale: q.Attempt.Locale,
-		Asked: q.Attempt.CreatedAt, Expires: q.Attempt.ExpiresAt,
+		Asked: q.Attempt.CreatedAt, Expires: q.Attempt.ExpiresAt, Purpose: string(q.Attempt.Purpose),
 	})
 	if err != nil {
 		return message{}, err

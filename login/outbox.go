@@ -469,7 +469,7 @@ func (c *OutboxConfig) refuses(q storage.QueuedMail) string {
 	switch {
 	case !Allowed(q.Attempt.Key, c.Allow, c.Deny):
 		return "not allowed"
-	case q.User.ID == "" && !c.Signup:
+	case q.User.ID == "" && !c.Signup && q.Attempt.Purpose != storage.PurposeAddress: // whoever asked has an account
 		return "not invited"
 	case !q.User.DisabledAt.IsZero():
 		return "disabled"

@@ -137,6 +137,9 @@ func (l *Login) waited(w http.ResponseWriter, r *http.Request, t tab, now time.T
 			if page.ContinueURL = l.home(r, a); page.ContinueURL == "" && a.Request != "" {
 				page.ContinueURL = "/authorize/resume?" + url.Values{"request": {a.Request}}.Encode()
 			}
+			if a.Purpose != "" {
+				page.ContinueURL = landing(a)
+			}
 			return l.render(w, r, http.StatusOK, page)
 		case !errors.Is(err, storage.ErrNotFound):
 			return err
@@ -155,7 +158,8 @@ func (l *Login) sent(w http.ResponseWriter, r *http.Request, status int, t tab, 
 	a := t.attempt
 	name, address := mailbox(a.Email)
 	return l.render(w, r, status, templates.Sent{
-		Client: l.client(r, a), Wait: t.handle, Email: a.Email, Error: wrong, Cancel: a.Request != "", Any: a.Browser == "",
+		Client: l.client(r, a), Wait: t.handle, Email: a.Email, Error: wrong, Cancel: a.Request != "" || a.Browser != "", Any: a.Browser == "",
+		Purpose: string(a.Purpose), Fixed: provesAgain(a),
 		ResendIn: max(0, resendIn(a, now)), ExpiresIn: a.ExpiresAt.Sub(now),
 		MailboxName: name, MailboxURL: address,
 		Undelivered: l.undelivered(a), Delayed: l.cfg.Delayed(),

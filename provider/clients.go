@@ -3,11 +3,14 @@ package provider
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
+	"github.com/sealpost/sealpost/templates"
 )
 
 // clientCacheTTL is how long a client read from the database is believed: a
@@ -91,6 +94,35 @@ func (c *clients) get(ctx context.Context, id string) (storage.Client, error) {
 		c.known[id] = cachedClient{client: client, until: now.Add(clientCacheTTL)}
 	}
 	return client, nil
+}
+
+// met gives a client of a document when it was read lately.
+func (c *clients) met(id string) (storage.Client, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hit, ok := c.known[id]
+	return hit.client, ok
+}
+
+// Describe is what pages tell of the client of an id: storage.ErrNotFound when
+// there is none. No document is fetched for it: a client that is one, and was not
+// met lately, goes by its host.
+func (p *Provider) Describe(ctx context.Context, id string) (templates.Client, error) {
+	if p.clients.documents(id) {
+		if c, ok := p.clients.met(id); ok {
+			return display(c), nil
+		}
+		at, err := url.Parse(id)
+		if err != nil {
+			return templates.Client{}, storage.ErrNotFound
+		}
+		return templates.Client{Name: at.Host}, nil
+	}
+	c, err := p.clients.get(ctx, id)
+	if err != nil {
+		return templates.Client{}, fmt.Errorf("find client: %w", err)
+	}
+	return display(c), nil
 }
 
 // forget makes a change of a client count here at once.

@@ -43,14 +43,35 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead || !current && !p.logoutConfirmed(r, form, *login) {
 		return p.askLogout(w, r, q, form, *login)
 	}
+	return p.signOut(w, r, q, *login)
+}
+
+// signOut ends the session of this browser, and answers.
+func (p *Provider) signOut(w http.ResponseWriter, r *http.Request, q logoutRequest, login storage.Login) error {
 	clients, err := p.cfg.Store.EndSession(r.Context(), login.Session.ID, p.cfg.Now())
 	if err != nil {
 		return err
 	}
-	p.wakeNotices()
 	p.logins.ClearSession(w)
-	p.setState(w, "")
+	p.Ended(w, true)
 	return p.loggedOut(w, r, q, p.frames(r.Context(), clients, login.Session)...)
+}
+
+// SignOut ends the session of this browser, as the person asked on a page of
+// login, and answers.
+func (p *Provider) SignOut(w http.ResponseWriter, r *http.Request, login storage.Login) {
+	p.page(func(w http.ResponseWriter, r *http.Request) error {
+		return p.signOut(w, r, logoutRequest{}, login)
+	})(w, r)
+}
+
+// Ended lets applications hear of sessions that were ended, or that signed out of
+// one of them; here: the session of this browser, too.
+func (p *Provider) Ended(w http.ResponseWriter, here bool) {
+	p.wakeNotices()
+	if here {
+		p.setState(w, "")
+	}
 }
 
 // logoutUnseen answers when no session is seen. The session cookie is left

@@ -121,6 +121,13 @@ func (t *Templates) remember(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Forget takes back what was chosen from the menu, for who has set a language of
+// their own.
+func (t *Templates) Forget(w http.ResponseWriter) {
+	http.SetCookie(w, &http.Cookie{Name: languageCookie, Path: "/", MaxAge: -1,
+		HttpOnly: true, Secure: hasScheme(t.brand.Issuer, "https"), SameSite: http.SameSiteLaxMode})
+}
+
 // Choice is a language in the menu, by its own name.
 type Choice struct{ Lang, Dir, Name, URL string }
 

@@ -20,6 +20,9 @@ func SafeName(name string) string {
 	return name
 }
 
+// CleanName is [SafeName] without the cut, for a name that is kept.
+func CleanName(name string) string { return clean(name) }
+
 // clean is [SafeName] without the cut, for what deceives when its end is
 // missing, such as a host.
 func clean(name string) string {

@@ -39,6 +39,7 @@ type Sent struct {
 	Cancel      bool // a request waits that can be cancelled
 	Any         bool // any browser may confirm the link: no code is shown anywhere
 	Purpose     string
+	Fixed       bool // no other address will do
 	// Undelivered: the mail server refused the address for good. Delayed: mail
 	// goes out slowly right now. A tab that waits loads the page anew where the
 	// "mail" of /login/status is "undelivered" or "delayed", unless it shows that.
@@ -171,7 +172,7 @@ type SelectAccount struct {
 // whether to delete the account, and "deleted" says that it is gone.
 type Account struct {
 	State               string
-	Next                string // "address", "delete" or "export"
+	Next                string // "address", "delete" or "export"; on the page itself, what was just proven for
 	Email, Name, Locale string
 	Notice              string // "", or what was done: "saved", "session-ended", "sessions-ended", "app-removed" or "address-changed"
 	Error               string // "", "invalid-email", "address-taken" or "invalid-name"

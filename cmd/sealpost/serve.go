@@ -234,6 +234,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 	in.outbox = outbox
 	in.login, err = login.New(login.Config{
 		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake, Delayed: outbox.Delayed,
+		Accounts: in.store, Client: in.provider.Describe,
 		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,
 		PerAddress: s.Limits.PerAddress.Limit, PerNetwork: s.Limits.PerNetwork.Limit, PerInstance: s.Limits.PerInstance.Limit,

@@ -19,6 +19,7 @@ import (
 type store interface {
 	login.Store
 	login.MailStore
+	login.AccountStore
 	provider.Store
 	keys.Store
 
