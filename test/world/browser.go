@@ -93,7 +93,7 @@ func (b *Browser) Post(p Page, form string, fields ...string) (Page, error) {
 	}
 	values := fieldsOf(node)
 	for i := 0; i+1 < len(fields); i += 2 {
-		if !values.Has(fields[i]) {
+		if !hasField(node, fields[i]) {
 			return Page{}, fmt.Errorf("the form %q has no field %q", form, fields[i])
 		}
 		values.Set(fields[i], fields[i+1])
@@ -158,8 +158,8 @@ func (b *Browser) Request(method, address string, form url.Values) (Page, error)
 	return Page{}, fmt.Errorf("%s leads around in circles", address)
 }
 
-// cookie is the value of a cookie at the provider.
-func (b *Browser) cookie(name string) string {
+// Cookie is the value of a cookie at the provider; empty: there is none.
+func (b *Browser) Cookie(name string) string {
 	at, err := url.Parse(b.W.Issuer)
 	if err != nil {
 		b.W.T.Fatal(err)
@@ -173,7 +173,7 @@ func (b *Browser) cookie(name string) string {
 }
 
 // SignedIn says whether the browser has a session cookie.
-func (b *Browser) SignedIn() bool { return b.cookie("sealpost-session") != "" }
+func (b *Browser) SignedIn() bool { return b.Cookie("sealpost-session") != "" }
 
 // MovesOn is what the script of a waiting tab does: it asks how things stand,
 // until it is told to look again.
@@ -354,15 +354,42 @@ func (p Page) Button() string {
 	return ""
 }
 
-// fieldsOf gives the fields of a form with their values.
+// fieldsOf gives the fields of a form with the values that are sent unless
+// somebody changes them.
 func fieldsOf(form *html.Node) url.Values {
 	values := url.Values{}
 	for n := range form.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "input" && hasAttribute(n, "name") {
-			values.Add(Attribute(n, "name"), Attribute(n, "value"))
+		name := Attribute(n, "name")
+		switch {
+		case n.Type != html.ElementNode || name == "":
+		case n.Data == "input" && (Attribute(n, "type") != "checkbox" || hasAttribute(n, "checked")):
+			values.Add(name, Attribute(n, "value"))
+		case n.Data == "select":
+			values.Add(name, chosen(n))
 		}
 	}
 	return values
+}
+
+// chosen is the value of a menu.
+func chosen(menu *html.Node) (value string) {
+	first := true
+	for n := range menu.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "option" && (first || hasAttribute(n, "selected")) {
+			value, first = Attribute(n, "value"), false
+		}
+	}
+	return value
+}
+
+// hasField says whether a form has a field that somebody can fill in, or tick.
+func hasField(form *html.Node, name string) bool {
+	for n := range form.Descendants() {
+		if n.Type == html.ElementNode && (n.Data == "input" || n.Data == "select") && Attribute(n, "name") == name {
+			return true
+		}
+	}
+	return false
 }
 
 func hasAttribute(n *html.Node, name string) bool {
