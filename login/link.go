@@ -303,11 +303,11 @@ func (l *Login) again(r *http.Request, a storage.Attempt, now time.Time) (storag
 
 // finish goes on where the person wanted to go.
 func (l *Login) finish(w http.ResponseWriter, r *http.Request, a storage.Attempt, login storage.Login) error {
-	event := "signed-in"
+	event := slog.String("event", "signed-in")
 	if a.Purpose == storage.PurposeAddress {
-		event = "address-changed"
+		event = slog.String("event", "address-changed")
 	}
-	l.log(r, slog.String("event", event), slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
+	l.log(r, event, slog.String("user", login.User.ID), slog.String("sid", keys.SID(login.Session.ID)))
 	if a.Request == "" {
 		return l.land(w, r, a)
 	}

@@ -346,10 +346,17 @@ func TestWhoMayNotSignInGetsNoMail(t *testing.T) {
 			synctest.Wait()
 			q.is(id, tt.want)
 		}
+		// Whoever asks for another address has an account, and nobody need invite it.
+		for to, want := range map[string]string{"new@example.com": "sent", "new@example.net": "refused not allowed"} {
+			id := q.ask(to, func(a *storage.Attempt, _ *storage.Mail) { a.Purpose, a.UserID = storage.PurposeAddress, "somebody" })
+			time.Sleep(pollEvery)
+			synctest.Wait()
+			q.is(id, want)
+		}
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if got := f.to(); len(got) != 1 || got["Known@example.com"] != 1 {
+		if got := f.to(); len(got) != 2 || got["Known@example.com"] != 1 || got["new@example.com"] != 1 {
 			t.Errorf("sent to %v", got)
 		}
 		q.log()

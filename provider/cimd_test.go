@@ -274,3 +274,31 @@ func TestRegisteredClientsAreNotFetched(t *testing.T) {
 		t.Errorf("%v %v", c.Name, err)
 	}
 }
+
+// Pages name a client without asking its host.
+func TestDescribedClients(t *testing.T) {
+	t.Parallel()
+	host := newPublishedClient(t)
+	w := newWorld(t, documents, reaching(host.remote))
+	describe := func(id, want string) {
+		t.Helper()
+		if c, err := w.provider.Describe(t.Context(), id); err != nil || c.Name != want {
+			t.Errorf("%s is %q, %v, want %q", id, c.Name, err, want)
+		}
+	}
+	name := strings.TrimPrefix(host.URL, "https://")
+	describe("web", "App web")
+	describe(host.id, name)
+	if host.hits.Load() != 0 {
+		t.Errorf("it was fetched %d times", host.hits.Load())
+	}
+	if _, err := w.provider.clients.get(t.Context(), host.id); err != nil {
+		t.Fatal(err)
+	}
+	describe(host.id, name+" (App)")
+	for _, id := range []string{"nobody", "", "\x00"} {
+		if _, err := w.provider.Describe(t.Context(), id); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -108,15 +107,12 @@ func (c *clients) met(id string) (storage.Client, bool) {
 // there is none. No document is fetched for it: a client that is one, and was not
 // met lately, goes by its host.
 func (p *Provider) Describe(ctx context.Context, id string) (templates.Client, error) {
-	if p.clients.documents(id) {
-		if c, ok := p.clients.met(id); ok {
-			return display(c), nil
+	if _, fixed := p.clients.fixed[id]; !fixed && p.clients.documents(id) {
+		c, ok := p.clients.met(id)
+		if !ok {
+			return templates.Client{Name: documentName(id, "")}, nil
 		}
-		at, err := url.Parse(id)
-		if err != nil {
-			return templates.Client{}, storage.ErrNotFound
-		}
-		return templates.Client{Name: at.Host}, nil
+		return display(c), nil
 	}
 	c, err := p.clients.get(ctx, id)
 	if err != nil {

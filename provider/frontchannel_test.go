@@ -1,6 +1,8 @@
 package provider
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -96,6 +98,28 @@ func TestFrontChannelLogout(t *testing.T) {
 	w.run("nobody to tell: the browser goes at once", func(*testing.T) {
 		b, hint, _ := signedIn("quiet")
 		b.logout("id_token_hint", hint, "post_logout_redirect_uri", "https://quiet.example.com/bye").goes("https://quiet.example.com/bye")
+	})
+	w.run("on a page of login", func(t *testing.T) {
+		b, _, told := signedIn("query", "quiet", "front")
+		login, err := w.engine.Session(t.Context(), b.sessionID(), w.clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := httptest.NewRecorder()
+		w.provider.SignOut(rec, b.request("POST", "/account", nil), login)
+		for _, address := range []string{told("https://front.example.com/out"), told("https://query.example.com/out?tenant=1&x=%2F")} {
+			if !strings.Contains(rec.Body.String(), html.EscapeString(address)) {
+				t.Errorf("no frame for %s", address)
+			}
+		}
+		cleared := map[string]bool{}
+		for _, c := range rec.Result().Cookies() {
+			cleared[c.Name] = c.MaxAge < 0
+		}
+		if rec.Code != http.StatusOK || !cleared[sessionCookie] || !cleared[w.provider.stateCookie()] {
+			t.Errorf("%d, cleared %v", rec.Code, cleared)
+		}
+		b.isSignedIn(false)
 	})
 	w.run("asked first, the page goes nowhere by itself", func(t *testing.T) {
 		b, _, _ := signedIn("front")

@@ -40,6 +40,7 @@ func samples(client Client, email string) []sample {
 		{"sent-no-code", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 12 * time.Minute, Error: "no-code", Cancel: true}, ""},
 		{"sent-typing", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 12 * time.Minute, Cancel: true}, "/login?wait=wait&code="},
 		{"sent-address", Sent{Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute, Purpose: PurposeAddress}, ""},
+		{"sent-fixed", Sent{Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute, Cancel: true, Fixed: true}, ""},
 		{"sent-delayed", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute, Delayed: true, Cancel: true}, ""},
 		{"sent-undelivered", Sent{Client: client, Wait: "wait", Email: email, ExpiresIn: 14 * time.Minute, Undelivered: true, Cancel: true, MailboxName: "Gmail", MailboxURL: "https://mail.google.com/"}, ""},
 		{"other-browser", OtherBrowser{Client: client, Token: token, Email: email, Browser: "Chrome on Linux", Network: "203.0.113.0/24", Asked: noon.Add(-2 * time.Minute), Now: noon}, ""},

@@ -427,6 +427,7 @@ func (m *metered) walk(step func(name string, want cost, do func())) {
 
 	m.elsewhere(step)
 	m.device(v, step)
+	m.account(step)
 	step("a link that is none of ours", cost{0, 0, 0}, func() { v.open("GET", "/login?token="+none, nil, 404) })
 	step("a code that is none of ours", cost{0, 0, 0}, func() { m.call("/token", "web", 400, exchange(none)...) })
 	step("an access token that is none of ours", cost{0, 0, 0}, func() { m.call("/introspect", "web", 200, "token", none) })
@@ -449,6 +450,27 @@ func (m *metered) elsewhere(step func(name string, want cost, do func())) {
 	}
 	step("typing it here: counted, tried, signed in", cost{3, 4, 0}, func() { a = waiting.submit("enter-code", 303, "code", text(code)) })
 	m.sent(a)
+}
+
+// account looks after an account.
+func (m *metered) account(step func(name string, want cost, do func())) {
+	v := m.visitor()
+	person := func() string { return "a" + strings.ToLower(keys.ID()) + "@example.com" }
+	v.open("GET", "/account", nil, 200)
+	a := v.submit("email", 303, "email", person())
+	v.open("GET", m.link(), nil, 200)
+	v.submit("confirm", 303)
+	step("the account page: the session; sessions, apps, events", cost{0, 4, 0}, func() { v.open("GET", "/account", nil, 200) })
+	step("a profile", cost{1, 2, 0}, func() { a = v.submit("profile", 303, "name", keys.ID()) })
+	v.open("GET", a.Header.Get("Location"), nil, 200)
+	step("asking for another address", cost{1, 2, 0}, func() { v.submit("address", 303, "email", person()) })
+	v.open("GET", m.link(), nil, 200)
+	step("confirming it: the link, the address, the session", cost{1, 3, 0}, func() { a = v.submit("confirm", 303) })
+	v.open("GET", a.Header.Get("Location"), nil, 200)
+	step("the export", cost{0, 4, 0}, func() { v.open("GET", "/account/export", nil, 200) })
+	v.open("GET", "/account", nil, 200)
+	v.submit("delete-ask", 200)
+	step("deleting the account", cost{1, 2, 0}, func() { v.submit("delete", 200, "sure", "yes") })
 }
 
 // device goes through RFC 8628, allowed by a browser that is signed in.

@@ -39,7 +39,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sealpost_login_events_total", Help: "What happened to logins: link-asked, signed-in, code-shown, wrong-code, not-me, muted, given-up.",
+			Name: "sealpost_login_events_total", Help: "What happened to logins and on the account page: link-asked, signed-in, code-shown, wrong-code, not-me, muted, given-up, address-changed, account-deleted and others.",
 		}, []string{"event"}),
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealpost_links_opened_total",
