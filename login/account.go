@@ -52,10 +52,14 @@ func toAccount(w http.ResponseWriter, r *http.Request, notice string) error {
 }
 
 // asUser does something for whoever is signed in in this browser, in their
-// language. Nobody is sent to the form, with a status.
+// language. Nobody is sent to the form, with a status. A form that they sent moves
+// the idle end of the session, as GET changes nothing.
 func (l *Login) asUser(w http.ResponseWriter, r *http.Request, nobody int, do func(storage.Login, time.Time) error) error {
 	now := l.cfg.Now()
 	login, err := l.current(r, now)
+	if err == nil && r.Method == http.MethodPost {
+		login, err = l.touch(r, login, now)
+	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return l.render(w, r, nobody, templates.Login{Account: true})
 	}

@@ -397,6 +397,7 @@ func TestFreshProof(t *testing.T) {
 			before := b.mustSession().Session
 			w.is(b.account("delete-ask"), 200, "account") // it was proven just now
 			w.clock.pass(freshFor)
+			b.mustSession() // seen just now
 			writes := w.store.writes
 			for next, p := range map[string]page{
 				"address": b.account("address", "email", "new@example.com"), "delete": b.account("delete", "sure", "yes"), "export": b.get("/account/export"),

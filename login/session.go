@@ -186,8 +186,16 @@ func (l *Login) liveSession(ctx context.Context, id string, now time.Time) (stor
 func (l *Login) Session(_ http.ResponseWriter, r *http.Request) (storage.Login, error) {
 	now := l.cfg.Now()
 	login, err := l.current(r, now)
-	if err != nil || now.Sub(login.Session.SeenAt) <= touchAfter {
+	if err != nil {
 		return login, err
+	}
+	return l.touch(r, login, now)
+}
+
+// touch moves the idle end of a session that was last seen a while ago.
+func (l *Login) touch(r *http.Request, login storage.Login, now time.Time) (storage.Login, error) {
+	if now.Sub(login.Session.SeenAt) <= touchAfter {
+		return login, nil
 	}
 	idleAt := now.Add(l.cfg.SessionIdle)
 	if err := l.cfg.Store.TouchSession(r.Context(), login.Session.ID, now, idleAt); err != nil {

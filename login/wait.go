@@ -140,6 +140,7 @@ func (l *Login) waited(w http.ResponseWriter, r *http.Request, t tab, now time.T
 			if a.Purpose != "" {
 				page.ContinueURL = landing(a)
 			}
+			page.Account = page.ContinueURL == ""
 			return l.render(w, r, http.StatusOK, page)
 		case !errors.Is(err, storage.ErrNotFound):
 			return err

@@ -238,12 +238,12 @@ func TestOpenRedirects(t *testing.T) {
 			"https://" + world.AppHost + "/oauth2/callback/../evil", "https://" + world.AppHost + "/oauth2/callback#@evil.example",
 			"https://" + world.AppHost + "/oauth2/callback\r\nLocation: https://evil.example/",
 		} {
-			for _, path := range []string{"/", "/login", "/logout", "/device", "/authorize", "/authorize/resume"} {
+			for _, path := range []string{"/", "/login", "/account", "/logout", "/device", "/authorize", "/authorize/resume"} {
 				query := url.Values{}
 				if path == "/authorize" {
 					query = begun.Query()
 				}
-				for _, name := range []string{"redirect_uri", "post_logout_redirect_uri", "request_uri", "request", "wait", "token", "continue", "next", "return_to", "url", "iss", "target_link_uri"} {
+				for _, name := range []string{"redirect_uri", "post_logout_redirect_uri", "request_uri", "request", "wait", "token", "continue", "next", "return_to", "url", "iss", "target_link_uri", "notice"} {
 					query.Set(name, evil)
 				}
 				if path == "/logout" {
@@ -294,9 +294,9 @@ func TestReflectedInput(t *testing.T) {
 		names := []string{
 			"client_id", "redirect_uri", "state", "nonce", "scope", "prompt", "login_hint", "ui_locales", "claims", "response_type", "response_mode", "acr_values",
 			"display", "id_token_hint", "max_age", "request", "request_uri", "code_challenge", "code_challenge_method", "resource", "registration", "token", "wait",
-			"user_code", "post_logout_redirect_uri", "error", "error_description", "email", "action", "code", "switch", "x",
+			"user_code", "post_logout_redirect_uri", "error", "error_description", "email", "action", "code", "switch", "notice", "next", "name", "x",
 		}
-		for _, path := range []string{"/", "/login", "/authorize", "/authorize/resume", "/logout", "/device", "/check_session", "/nowhere" + url.PathEscape(mark), "/.well-known/webfinger"} {
+		for _, path := range []string{"/", "/login", "/account", "/authorize", "/authorize/resume", "/logout", "/device", "/check_session", "/nowhere" + url.PathEscape(mark), "/.well-known/webfinger"} {
 			for _, name := range names {
 				query := url.Values{}
 				if path == "/authorize" {
@@ -310,7 +310,7 @@ func TestReflectedInput(t *testing.T) {
 				if p.Runs("xyzzy") {
 					t.Errorf("GET %s: %s comes back as markup", path, name)
 				}
-				if path == "/login" || path == "/device" || path == "/logout" {
+				if path == "/login" || path == "/account" || path == "/device" || path == "/logout" {
 					p, err := b.Request(http.MethodPost, w.Issuer+path, query)
 					if err != nil {
 						t.Fatal(err)
@@ -342,6 +342,7 @@ func TestClickjacking(t *testing.T) {
 			"device": b.Open(w.Issuer + "/device"), "error": b.Open(w.Issuer + "/authorize"),
 		}
 		login.Finish(b.Submit(pages["confirm"], "confirm"))
+		pages["account"] = b.Open(w.Issuer + "/account")
 		pages["logout"], pages["consent"] = b.Open(w.Issuer+"/logout"), b.Open(w.App.Begin(promptConsent).Address)
 		for name, p := range pages {
 			if p.Name() != name {
