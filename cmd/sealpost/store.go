@@ -62,8 +62,6 @@ type store interface {
 	// EnableUser lets a disabled user sign in again.
 	EnableUser(ctx context.Context, id string, now time.Time) error
 
-	// Events lists events, the newest first.
-	Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error)
 	// SweepEvents removes up to limit events that are older than before.
 	SweepEvents(ctx context.Context, before time.Time, limit int) (int, error)
 
