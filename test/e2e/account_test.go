@@ -325,7 +325,8 @@ func TestChromiumChangesTheAddress(t *testing.T) {
 	mail.Click("[data-form=confirm] button")
 	mail.Shows("[data-page=account]")
 	tab.Front()
-	tab.Open(w.Issuer + "/account")
+	tab.Shows("[data-page=signed-in]") // by itself
+	tab.Click("a.button")
 	tab.Shows("[data-page=account]")
 	tab.Shot("page")
 

@@ -156,7 +156,7 @@ func (t *Tab) rememberCookies() {
 		t.W.T.Errorf("%s: cookies: %v", t.name, err)
 	}
 	for _, c := range jar.Cookies {
-		t.W.Seen.Secret("cookie "+c.Name, c.Value)
+		t.W.Seen.cookie(c.Name, c.Value)
 	}
 }
 

@@ -52,11 +52,15 @@ func (s *seen) values(v url.Values) {
 // plainCookies are those whose values are words that anyone knows.
 var plainCookies = []string{"sealpost-language", "sealpost-next"}
 
+func (s *seen) cookie(name, value string) {
+	if !slices.Contains(plainCookies, name) {
+		s.Secret("cookie "+name, value)
+	}
+}
+
 func (s *seen) cookies(all []*http.Cookie) {
 	for _, c := range all {
-		if !slices.Contains(plainCookies, c.Name) {
-			s.Secret("cookie "+c.Name, c.Value)
-		}
+		s.cookie(c.Name, c.Value)
 	}
 }
 
