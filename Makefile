@@ -51,6 +51,12 @@ screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail LANG
 	./test/setup.sh
 	go test -tags screenshots -run TestScreenshots -count 1 -timeout 60m ./templates
 
+defences: ## each defence taken out, to see that the tests notice; half an hour
+	go test -tags defences -run TestMutants -count 1 -timeout 90m -v ./test/defences
+
+bench: build ## whole logins, by turns with the least that a provider has to do; ARGS="-engines sqlite -only login"
+	cd test/load && go build -o ../../bin/load . && ../../bin/load -binary ../../bin/sealpost $(ARGS)
+
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for package in $$(go list ./...); do \

@@ -59,6 +59,10 @@ type OutboxConfig struct {
 	Observe func(o storage.MailOutcome, after time.Duration)
 }
 
+// ErrReplaced is the cause that ends the context of a Run whose place another
+// Outbox takes: mails that are not begun are left to that one.
+var ErrReplaced = errors.New("replaced by another outbox")
+
 // Outbox sends the mails that are queued in the store. Any number of outboxes
 // may share one store.
 //
@@ -156,12 +160,16 @@ func backoff(tries int, most time.Duration) time.Duration {
 }
 
 // Run sends mail until ctx ends. Then it sends what is queued and due, for some
-// seconds at most, and returns; the rest stays queued. An error says that the
+// seconds at most, and returns; the rest stays queued. With the cause ErrReplaced
+// it finishes what it has begun. An error says that the
 // outcomes of mails could not be written. Run must not be called twice.
 func (o *Outbox) Run(ctx context.Context) error {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	r := &run{Outbox: o, done: make(chan result, o.cfg.Workers)}
+	r := &run{
+		Outbox: o, done: make(chan result, o.cfg.Workers),
+		replaced: func() bool { return errors.Is(context.Cause(ctx), ErrReplaced) },
+	}
 	var working sync.WaitGroup
 	for range o.cfg.Workers {
 		w := &worker{mails: make(chan lease, 1), line: o.dial()}
@@ -198,8 +206,9 @@ func (r result) queued() bool { return r.outcome.State == storage.MailQueued }
 // done.
 type run struct {
 	*Outbox
-	workers []*worker
-	done    chan result
+	workers  []*worker
+	done     chan result
+	replaced func() bool // whether the rest is another's
 
 	idle  []*worker // the one used last is last, so that few connections stay warm
 	ready []lease   // claimed and not begun
@@ -332,7 +341,7 @@ func (r *run) claim(ctx context.Context) {
 		return
 	}
 	r.due = false
-	if ctx.Err() != nil || now.Before(r.paused) {
+	if ctx.Err() != nil || now.Before(r.paused) || r.replaced() {
 		return
 	}
 	n := 4 * len(r.workers)

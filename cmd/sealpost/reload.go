@@ -43,9 +43,7 @@ func (in *instance) again() *instance {
 	}
 	open := next.router()
 	in.routes.Store(&open)
-	in.level.Set(min(in.level.Level(), s.level())) // either wants to hear of this
-	in.logger.Info("settings read again")
-	in.level.Set(s.level())
+	in.level.Set(min(in.level.Level(), s.level())) // either wants to hear of it
 	return next
 }
 

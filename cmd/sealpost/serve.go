@@ -472,9 +472,10 @@ func (in *instance) run(ctx context.Context) error {
 			serving = false
 		case <-in.hangups:
 			if next := current.again(); next != nil {
-				old := pause
+				pause(login.ErrReplaced)
 				current, pause = next, next.work(work, &working, broken)
-				old()
+				in.logger.Info("settings read again")
+				in.level.Set(next.settings.level())
 			}
 		}
 	}
@@ -485,7 +486,7 @@ func (in *instance) run(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("shutdown: %w", e))
 		}
 	}
-	pause()
+	pause(nil)
 	stop()
 	working.Wait()
 	if e := in.untrace(drain); e != nil {
@@ -496,8 +497,8 @@ func (in *instance) run(ctx context.Context) error {
 
 // work sends mail and logout notices until pause is called or ctx ends, after
 // which what is under way is finished.
-func (in *instance) work(ctx context.Context, working *sync.WaitGroup, broken chan<- error) (pause func()) {
-	ctx, pause = context.WithCancel(ctx)
+func (in *instance) work(ctx context.Context, working *sync.WaitGroup, broken chan<- error) (pause context.CancelCauseFunc) {
+	ctx, pause = context.WithCancelCause(ctx)
 	for name, run := range map[string]func(context.Context) error{"mail": in.outbox.Run, "logout notices": in.provider.RunNotices} {
 		working.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -1,0 +1,108 @@
+//go:build defences
+
+package defences
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMutants runs the tests named against each mutant, and demands that each of
+// them fails, and passes against the program as it is. Go's -overlay puts the
+// changed files in the place of the others: the tree stays as it is.
+func TestMutants(t *testing.T) {
+	if out, err := suite(t, "", "TestHostileMail", "."); err != nil {
+		t.Fatalf("the program itself fails:\n%s", out)
+	}
+	for _, m := range Mutants {
+		t.Run(strings.ReplaceAll(m.Defence, "/", " "), func(t *testing.T) {
+			overlay := m.overlay(t)
+			if out, err := run(t, overlay, "build", "-o", os.DevNull, "./cmd/sealpost"); err != nil {
+				t.Fatalf("it does not build:\n%s", out)
+			}
+			for _, name := range m.Tests {
+				out, err := suite(t, overlay, name)
+				switch {
+				case err == nil:
+					t.Errorf("%s does not notice", name)
+				case !strings.Contains(out, "--- FAIL: "+strings.SplitN(name, "/", 2)[0]):
+					t.Errorf("%s fails for another reason:\n%s", name, out)
+				}
+			}
+		})
+	}
+}
+
+// suite runs tests on SQLite, whose files the mutants change.
+func suite(t *testing.T, overlay string, names ...string) (out string, err error) {
+	t.Helper()
+	for _, name := range names {
+		pkg, pattern := "./test/attack", "^"+name+"$/^sqlite$"
+		if hostile, ok := strings.CutPrefix(name, "TestHostileMail/"); ok {
+			pkg, pattern = "./test/hostile", "^TestHostileMail$/^"+strings.TrimSuffix(hostile, "$")+"$/^sqlite$"
+		}
+		switch name {
+		case "TestHostileMail":
+			pkg, pattern = "./test/hostile", "^TestHostileMail$/./^sqlite$"
+		case ".":
+			pattern = "./^sqlite$"
+		}
+		if out, err = run(t, overlay, "test", "-count=1", "-run", pattern, pkg); err != nil {
+			return out, err
+		}
+		if strings.Contains(out, "no tests to run") {
+			t.Fatalf("%s %s runs nothing", pkg, pattern)
+		}
+	}
+	return out, nil
+}
+
+func run(t *testing.T, overlay string, args ...string) (string, error) {
+	t.Helper()
+	c := exec.Command("go", args...)
+	c.Dir = root
+	c.Env = os.Environ()
+	if overlay != "" {
+		c.Env = append(c.Env, "GOFLAGS=-overlay="+overlay) // of the binary that the tests build, too
+	}
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// overlay writes the changed files and where they go.
+func (m Mutant) overlay(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	changed := map[string]string{}
+	for _, e := range m.Edits {
+		if changed[e.File] == "" {
+			changed[e.File] = read(t, e.File)
+		}
+		changed[e.File] = strings.Replace(changed[e.File], e.Old, e.New, 1)
+	}
+	replace := map[string]string{}
+	for file, text := range changed {
+		from, err := filepath.Abs(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[from] = to
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
