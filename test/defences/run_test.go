@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -31,11 +32,16 @@ func TestMutants(t *testing.T) {
 					t.Errorf("%s does not notice", name)
 				case !strings.Contains(out, "--- FAIL: "+strings.SplitN(name, "/", 2)[0]):
 					t.Errorf("%s fails for another reason:\n%s", name, out)
+				default:
+					t.Logf("%s: %s", name, assertion.FindString(out))
 				}
 			}
 		})
 	}
 }
+
+// assertion is where a test says what it misses.
+var assertion = regexp.MustCompile(`\w+_test\.go:\d+: .*`)
 
 // suite runs tests on SQLite, whose files the mutants change.
 func suite(t *testing.T, overlay string, names ...string) (out string, err error) {
