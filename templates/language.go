@@ -3,8 +3,9 @@ package templates
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"html/template"
 	"net/http"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -140,12 +141,31 @@ func (v view) Menu() ([]Choice, error) {
 		return nil, nil
 	}
 	all, err := v.Choices()
+	query := v.request.URL.Query()
+	query.Del("lang")
+	rest := query.Encode()
+	if rest != "" {
+		rest = "&" + rest
+	}
 	for i, c := range all {
-		query := v.request.URL.Query()
-		query.Set("lang", c.Lang)
-		all[i].URL = (&url.URL{RawQuery: query.Encode()}).String()
+		all[i].URL = "?lang=" + c.Lang + rest
 	}
 	return all, err
+}
+
+// Links are the menu's. They are as many as there are languages on every page,
+// and written here for the time that takes.
+func (v view) Links(menu []Choice) template.HTML {
+	var b strings.Builder
+	for _, c := range menu {
+		here := ""
+		if c.Lang == v.Lang {
+			here = ` aria-current="true"`
+		}
+		fmt.Fprintf(&b, "\n<a href=\"%s\" lang=\"%s\" dir=\"%s\" hreflang=\"%s\"%s>%s</a>",
+			template.HTMLEscapeString(c.URL), c.Lang, c.Dir, c.Lang, here, template.HTMLEscapeString(c.Name))
+	}
+	return template.HTML(b.String())
 }
 
 // Choices are the languages there are, without links.

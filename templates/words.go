@@ -26,6 +26,7 @@ type words struct {
 	Lang string // BCP 47
 	Dir  string // "ltr" or "rtl"
 	say  *i18n.Localizer
+	said map[string]string // what is said without a value, by key
 }
 
 // everyWord is read once, however many instances there are in a process.
@@ -55,7 +56,13 @@ func speak(catalogues []catalogue) ([]words, error) {
 				return nil, fmt.Errorf("read messages: %s: %s: %w", c.file, m.ID, err)
 			}
 		}
-		all = append(all, words{c.tag, c.tag.String(), direction(c.tag), i18n.NewLocalizer(bundle, c.tag.String())})
+		w := words{c.tag, c.tag.String(), direction(c.tag), i18n.NewLocalizer(bundle, c.tag.String()), map[string]string{}}
+		for key, m := range c.messages {
+			if !strings.Contains(m.Other, "{{") {
+				w.said[key] = m.Other
+			}
+		}
+		all = append(all, w)
 	}
 	for i, c := range catalogues {
 		if err := all[i].count(c); err != nil {
@@ -145,7 +152,12 @@ func (w words) message(key string, pairs []any) (string, error) {
 }
 
 // T says key in plain text.
-func (w words) T(key string, pairs ...any) (string, error) { return w.message(key, pairs) }
+func (w words) T(key string, pairs ...any) (string, error) {
+	if said, ok := w.said[key]; ok && len(pairs) == 0 {
+		return said, nil
+	}
+	return w.message(key, pairs)
+}
 
 // H says key in HTML. Values stand out, and are isolated from the direction of
 // the sentence; an address or a host runs from left to right in every language.
