@@ -49,7 +49,7 @@ bin/caddy: test/caddy/go.mod test/caddy/go.sum
 	cd test/caddy && CGO_ENABLED=0 go build -o ../../bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
 
 screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail LANGS=de,ar for some
-	./test/setup.sh
+	./test/setup.sh screenshots
 	go test -tags screenshots -run TestScreenshots -count 1 -timeout 60m ./templates
 
 defences: ## each defence taken out, to see that the tests notice; half an hour

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the tests need and this machine lacks; with the argument
-# "integration", what the integration tests need as well. On Debian and Ubuntu it
-# does so with apt; elsewhere it says what to install.
+# "integration", what the integration tests need as well, with "screenshots" the
+# letters of every language. On Debian and Ubuntu it does so with apt; elsewhere
+# it says what to install.
 set -eu
 
 have_postgres() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
@@ -18,6 +19,7 @@ have_nginx() { command -v nginx || [ -x /usr/sbin/nginx ]; }
 have_systemd() { command -v systemd-analyze; }
 have_apache() { [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]; }
 have_node() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
+have_cjk() { fc-list :lang=ja | grep -q . && fc-list :lang=ar | grep -q .; }
 have_npm() { command -v npm; }
 have_authlib() {
 	for name in "${SEALPOST_TEST_PYTHON:-python3}" /usr/bin/python3; do
@@ -43,6 +45,9 @@ if [ "${1:-}" = integration ]; then # apache2-bin: the server, and no service
 	have_node >/dev/null 2>&1 || packages="$packages nodejs"
 	have_npm >/dev/null 2>&1 || packages="$packages npm"
 	have_authlib >/dev/null 2>&1 || packages="$packages python3-authlib python3-flask python3-requests"
+fi
+if [ "${1:-}" = screenshots ]; then
+	have_cjk >/dev/null 2>&1 || packages="$packages fontconfig fonts-noto-cjk fonts-noto-core"
 fi
 [ -n "$packages" ] || exit 0
 

@@ -71,7 +71,7 @@ func run(t *testing.T, overlay string, args ...string) (string, error) {
 	t.Helper()
 	c := exec.Command("go", args...)
 	c.Dir = root
-	c.Env = os.Environ()
+	c.Env = append(os.Environ(), "SEALPOST_TEST_RACE=off")
 	if overlay != "" {
 		c.Env = append(c.Env, "GOFLAGS=-overlay="+overlay) // of the binary that the tests build, too
 	}
