@@ -16,7 +16,7 @@ test: bin/oauth2-proxy
 
 test-integration: test/integration/node/node_modules/.package-lock.json bin/caddy bin/oauth2-proxy | setup-integration
 	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 6m ./test/integration | go run ./test/report
-	go test -tags integration -count 1 -timeout 6m -run Accessibility ./templates
+	go test -tags integration -count 1 -timeout 12m -run Accessibility ./templates
 	cd test/deploy && go test -count 1 -timeout 6m ./...
 	go test -tags integration -count 1 -timeout 6m ./deploy/...
 

@@ -15,6 +15,7 @@ type gallery struct {
 	url   string
 	pages map[string]sample
 	mails map[string]LoginMail
+	posts chan string // the paths that forms were sent to
 }
 
 // hang opens a gallery of the samples of one app and address, with what of
@@ -28,7 +29,7 @@ func hang(t *testing.T, b Branding, client Client, email string) *gallery {
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	g := &gallery{url: server.URL, pages: map[string]sample{}, mails: mails()}
+	g := &gallery{url: server.URL, pages: map[string]sample{}, mails: mails(), posts: make(chan string, 100)}
 	if client.LogoURI == intranet.LogoURI {
 		client.LogoURI = server.URL + "/logo.svg"
 	}
@@ -38,6 +39,9 @@ func hang(t *testing.T, b Branding, client Client, email string) *gallery {
 			for i := range p.Frames {
 				p.Frames[i] = fmt.Sprint(server.URL, "/frame/", i)
 			}
+		case FormPost:
+			p.Action = "/callback"
+			it.page = p
 		}
 		g.pages[it.name] = it
 	}
@@ -48,7 +52,13 @@ func hang(t *testing.T, b Branding, client Client, email string) *gallery {
 	})
 	mux.HandleFunc("GET /frame/", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /login/status", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
-	mux.HandleFunc("POST /", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // stays on the page
+	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case g.posts <- r.URL.Path:
+		default: // nobody asks
+		}
+		w.WriteHeader(http.StatusNoContent) // stays on the page
+	})
 	mux.HandleFunc("GET /show/{lang}/{name}", func(w http.ResponseWriter, r *http.Request) {
 		lang, name := r.PathValue("lang"), r.PathValue("name")
 		if m, ok := g.mails[name]; ok {

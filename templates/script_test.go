@@ -99,6 +99,7 @@ func TestScript(t *testing.T) {
 
 	show(Sent{Wait: "w", ResendIn: time.Second, ExpiresIn: time.Minute})
 	until("!document.querySelector('[data-form=resend] button').disabled && document.querySelector('[data-until]').hidden")
+	until("document.querySelector('[role=status]').textContent === 'You can send another link now.' && !document.querySelector('[data-form=resend] [aria-describedby]')")
 
 	if err := chromedp.Do(chromium, chromedp.SendKeys("#code", "x12-34 56y7")); err != nil {
 		t.Fatal(err)

@@ -60,8 +60,12 @@
   }));
   const done = {
     resend: (element) => {
-      element.closest("form").querySelector("button").disabled = false;
+      const form = element.closest("form");
+      const button = form.querySelector("button");
+      button.disabled = false;
+      button.removeAttribute("aria-describedby"); // what is hidden describes it still
       element.closest("[data-until]").hidden = true;
+      for (const status of form.querySelectorAll("[data-ready]")) status.textContent = status.dataset.ready; // for who does not see the button change
     },
     expires: () => leaving() || location.replace("/login?wait=" + encodeURIComponent(wait)),
   };
