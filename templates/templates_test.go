@@ -346,6 +346,9 @@ func TestPagesAreAccessible(t *testing.T) {
 			if len(alerts) != 1 {
 				t.Errorf("%s: what is wrong with %s is not told", it.name, e.get("name"))
 			}
+			if !e.has("autofocus") || len(doc.with("autofocus")) != 1 {
+				t.Errorf("%s: the focus is not on %s, which is wrong", it.name, e.get("name"))
+			}
 		}
 		for _, b := range doc.tags("button", "a") {
 			if b.text() == "" {

@@ -1,0 +1,150 @@
+//go:build integration
+
+package templates
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/chromedp"
+)
+
+// TestAccessibilityErrors opens every page that refuses what somebody has typed.
+// The focus is on the wrong field, which is told with what is wrong about it,
+// and an alert says the same (WCAG 3.3.1, 3.3.3, 4.1.3); both are on the screen. So
+// says the accessibility tree, from which a screen reader reads.
+func TestAccessibilityErrors(t *testing.T) {
+	t.Parallel()
+	g := hang(t, branding, intranet, ada)
+	chromium := startLayout(t)
+	tried := 0
+	for _, name := range g.names() {
+		if !refuses(g.pages[name].page) {
+			continue
+		}
+		tried++
+		for _, look := range []struct {
+			lang          string
+			width, height int64
+		}{{"en", 390, 844}, {"ar", 1280, 800}} {
+			if err := chromedp.Do(chromium, chromedp.EmulateViewport(look.width, look.height)); err != nil {
+				t.Fatal(err)
+			}
+			show(t, chromium, g.address(look.lang, name))
+			for _, wrong := range untold(t, chromium) {
+				t.Errorf("%s in %s: %s", name, look.lang, wrong)
+			}
+		}
+	}
+	if tried < 9 {
+		t.Errorf("only %d pages that refuse something", tried)
+	}
+}
+
+// An error that is not told is found out.
+func TestAccessibilityErrorsFindsWhatIsUntold(t *testing.T) {
+	chromium := startLayout(t)
+	const field, alert = `<input aria-label=a aria-invalid=true aria-describedby=e `, `<p id=e role=alert>wrong`
+	for want, body := range map[string]string{
+		"":                              field + `autofocus>` + alert,
+		"0 fields are wrong":            `<input aria-label=a autofocus>` + alert,
+		"2 fields are wrong":            field + `autofocus>` + field + `>` + alert,
+		"the focus is elsewhere":        field + `><input aria-label=b autofocus>` + alert,
+		`described as ""`:               `<input aria-label=a aria-invalid=true autofocus>` + alert,
+		`described as "right"`:          `<input aria-label=a aria-invalid=true aria-describedby=r autofocus><p id=r>right</p>` + alert,
+		"0 alerts":                      field + `autofocus><p id=e>wrong`,
+		`live is "polite"`:              field + `autofocus><p id=e role=alert aria-live=polite>wrong`,
+		"the error is below the screen": field + `autofocus><p id=e role=alert style="margin-top:900px">wrong`,
+	} {
+		show(t, chromium, `data:text/html,<!doctype html><title>x</title>`+body)
+		if wrong := strings.Join(untold(t, chromium), "; "); !strings.Contains(wrong, want) || want == "" && wrong != "" {
+			t.Errorf("%q: found %q", want, wrong)
+		}
+	}
+}
+
+// refuses says whether a page refuses what somebody has typed.
+func refuses(p Page) bool {
+	if p == nil {
+		return false
+	}
+	v := reflect.ValueOf(p)
+	wrong, undelivered := v.FieldByName("Error"), v.FieldByName("Undelivered")
+	return wrong.IsValid() && wrong.String() != "" || undelivered.IsValid() && undelivered.Bool()
+}
+
+// untold is what is wrong about how the page that is open tells its error.
+func untold(t *testing.T, chromium context.Context) (wrong []string) {
+	t.Helper()
+	// The focus comes with the first frame.
+	const drawn = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`
+	if _, err := chromedp.Run(chromium, chromedp.Evaluate[bool](drawn, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := chromedp.Call(chromium, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := ask[struct {
+		Text  string
+		Below bool
+	}](t, chromium, `(() => {
+		const alert = document.querySelector("[role=alert]"), field = document.activeElement;
+		const seen = (e) => { const { top, bottom } = e.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; };
+		return { text: alert?.innerText ?? "", below: alert !== null && !(seen(alert) && seen(field)) };
+	})()`)
+	if refused.Below {
+		wrong = append(wrong, "the error is below the screen")
+	}
+	fields := slices.DeleteFunc(slices.Clone(tree.Nodes), func(n *accessibility.Node) bool {
+		return property(n, accessibility.PropertyNameInvalid) != "true"
+	})
+	alerts := slices.DeleteFunc(tree.Nodes, func(n *accessibility.Node) bool { return said(n.Role) != "alert" })
+	if len(fields) != 1 {
+		wrong = append(wrong, fmt.Sprintf("%d fields are wrong", len(fields)))
+	}
+	for _, field := range fields {
+		if property(field, accessibility.PropertyNameFocused) != "true" {
+			wrong = append(wrong, "the focus is elsewhere")
+		}
+		if what := said(field.Description); what == "" || !slices.Equal(strings.Fields(what), strings.Fields(refused.Text)) {
+			wrong = append(wrong, fmt.Sprintf("the field is described as %q, not %q", what, refused.Text))
+		}
+	}
+	if len(alerts) != 1 {
+		wrong = append(wrong, fmt.Sprintf("%d alerts", len(alerts)))
+	}
+	for _, alert := range alerts {
+		if live := property(alert, accessibility.PropertyNameLive); live != "assertive" {
+			wrong = append(wrong, fmt.Sprintf("live is %q", live))
+		}
+	}
+	return wrong
+}
+
+func property(n *accessibility.Node, name accessibility.PropertyName) string {
+	for _, p := range n.Properties {
+		if p.Name == name {
+			return said(p.Value)
+		}
+	}
+	return ""
+}
+
+// said is a value of the accessibility tree, as text.
+func said(v *accessibility.Value) string {
+	if v == nil {
+		return ""
+	}
+	var value any
+	if json.Unmarshal(v.Value, &value) != nil {
+		return ""
+	}
+	return fmt.Sprint(value)
+}
