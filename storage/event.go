@@ -21,7 +21,7 @@ const (
 	EventSessionEnded EventName = "session.ended" // a live session was ended
 
 	EventAppSignedIn     EventName = "app.signed-in"    // a session signed in to a client for the first time
-	EventAppRemoved      EventName = "app.removed"      // a person took back what a client was allowed
+	EventAppRemoved      EventName = "app.removed"      // what a client was allowed was taken back
 	EventConsentGiven    EventName = "consent.given"    // a person allowed a client something
 	EventGrantRevoked    EventName = "grant.revoked"    // a client gave its tokens back
 	EventCodeReplayed    EventName = "code.replayed"    // a used code came again; what it gave is revoked

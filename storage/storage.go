@@ -74,6 +74,22 @@ type Session struct {
 	Network   string // address prefix, for people
 }
 
+// SessionFilter picks live sessions; zero fields pick all.
+type SessionFilter struct {
+	UserID   string
+	ClientID string // that the session signed in to
+	After    string // ID beyond this one, in the engine's order
+	Limit    int    // at most; 0: 100
+}
+
+// Most is how many sessions are wanted at most.
+func (f SessionFilter) Most() int {
+	if f.Limit <= 0 {
+		return 100
+	}
+	return f.Limit
+}
+
 // Login is a live session with its user.
 type Login struct {
 	Session Session

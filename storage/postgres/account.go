@@ -82,6 +82,19 @@ func (db *DB) Apps(ctx context.Context, userID string, now time.Time) ([]storage
 	return storage.MergeApps(parts), err
 }
 
+const usersWithApps = `
+	SELECT ` + userColumns + ` FROM users u
+	WHERE u.id > $2 AND (
+		EXISTS (SELECT FROM consents c WHERE c.user_id = u.id AND ($3::text = '' OR c.client_id = $3))
+		OR EXISTS (SELECT FROM grants g WHERE g.user_id = u.id AND ($3::text = '' OR g.client_id = $3) AND ` + liveGrant + `))
+	ORDER BY u.id LIMIT $4`
+
+// UsersWithApps lists up to limit users beyond the id after who have to do with
+// the client, or with any.
+func (db *DB) UsersWithApps(ctx context.Context, clientID, after string, limit int, now time.Time) ([]storage.User, error) {
+	return list(ctx, db, "users with apps", userFields, usersWithApps, at(now), after, clientID, max(limit, 0))
+}
+
 const (
 	// Whoever redeems a code holds the session: what they made before is seen by
 	// the statements after.

@@ -104,6 +104,16 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	step("SaveConsent", func() error { return db.SaveConsent(ctx, consent) })
 	step("Consent", func() error { _, err := db.Consent(ctx, consent.UserID, consent.ClientID); return err })
 	step("SessionsOf", func() error { _, err := db.SessionsOf(ctx, l.User.ID, t0); return err })
+	step("Sessions", func() error {
+		got, err := db.Sessions(ctx, storage.SessionFilter{UserID: l.User.ID, ClientID: g.ClientID, Limit: 9}, t0)
+		if err == nil && (len(got) != 1 || got[0].User.ID != l.User.ID) {
+			err = fmt.Errorf("got %+v", got)
+		}
+		return err
+	})
+	step("ClientsOf", func() error { _, err := db.ClientsOf(ctx, l.Session.ID); return err })
+	step("UsersByID", func() error { _, err := db.UsersByID(ctx, []string{l.User.ID}); return err })
+	step("UsersWithApps", func() error { _, err := db.UsersWithApps(ctx, g.ClientID, "", 9, t0); return err })
 	step("EndSessionOf", func() error { return wantIs(db.EndSessionOf(ctx, l.User.ID, "unknown", t0), storage.ErrNotFound) })
 	step("EndOtherSessions", func() error { _, err := db.EndOtherSessions(ctx, l.User.ID, l.Session.ID, t0); return err })
 	step("Apps", func() error { _, err := db.Apps(ctx, l.User.ID, t0); return err })

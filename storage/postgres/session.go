@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -38,6 +39,38 @@ const sessionWithUser = `
 func (db *DB) Session(ctx context.Context, id string, now time.Time) (l storage.Login, err error) {
 	err = db.get(ctx, "session", loginFields(&l), sessionWithUser, at(now), id)
 	return l, err
+}
+
+const (
+	sessionsWithUsers = `
+	SELECT ` + sessionColumns + `, ` + userColumns + `
+	FROM sessions s JOIN users u ON u.id = s.user_id
+	WHERE s.id > $2 AND ` + liveSession + ` AND u.disabled_at IS NULL`
+	signedInTo = ` AND EXISTS (SELECT FROM session_clients c WHERE c.session_id = s.id AND c.client_id = $%d)`
+)
+
+// Sessions lists live sessions with their users, by id.
+func (db *DB) Sessions(ctx context.Context, f storage.SessionFilter, now time.Time) ([]storage.Login, error) {
+	query, values := sessionsWithUsers, []any{at(now), f.After}
+	add := func(condition, value string) {
+		if value != "" {
+			values = append(values, value)
+			query += fmt.Sprintf(condition, len(values))
+		}
+	}
+	add(` AND s.user_id = $%d`, f.UserID)
+	add(signedInTo, f.ClientID)
+	values = append(values, f.Most())
+	query += fmt.Sprintf(` ORDER BY s.id LIMIT $%d`, len(values))
+	return list(ctx, db, "sessions", loginFields, query, values...)
+}
+
+// ClientsOf lists the clients that a session signed in to, in the order of their
+// ids' bytes.
+func (db *DB) ClientsOf(ctx context.Context, sessionID string) ([]string, error) {
+	clients, err := list(ctx, db, "clients of session", func(id *string) []any { return []any{id} }, clientsOfSession, sessionID)
+	slices.Sort(clients) // here, because the order of the database depends on its locale
+	return clients, err
 }
 
 const touchSession = `

@@ -116,6 +116,15 @@ func (db *DB) User(ctx context.Context, key string) (u storage.User, err error) 
 	return u, err
 }
 
+const usersByID = `
+	SELECT ` + userColumns + ` FROM users u WHERE u.id = ANY($1)`
+
+// UsersByID finds the users of these ids, in no order; those that are not there
+// are left out.
+func (db *DB) UsersByID(ctx context.Context, ids []string) ([]storage.User, error) {
+	return list(ctx, db, "users by id", userFields, usersByID, texts(ids))
+}
+
 // Users lists all users in the order of their keys' bytes.
 func (db *DB) Users(ctx context.Context) ([]storage.User, error) {
 	users, err := list(ctx, db, "users", userFields, allUsers)

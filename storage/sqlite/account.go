@@ -75,6 +75,19 @@ func (db *DB) Apps(ctx context.Context, userID string, now time.Time) ([]storage
 	return storage.MergeApps(parts), err
 }
 
+const usersWithApps = `SELECT ` + userColumns + ` FROM users
+	WHERE users.id > ?2 AND (
+		EXISTS (SELECT 1 FROM consents WHERE consents.user_id = users.id AND (?3 = '' OR consents.client_id = ?3))
+		OR EXISTS (SELECT 1 FROM grants WHERE grants.user_id = users.id AND (?3 = '' OR grants.client_id = ?3) AND ` + liveGrant + `))
+	ORDER BY users.id LIMIT ?4`
+
+// UsersWithApps lists up to limit users beyond the id after who have to do with
+// the client, or with any.
+func (db *DB) UsersWithApps(ctx context.Context, clientID, after string, limit int, now time.Time) ([]storage.User, error) {
+	rows, err := db.reader.QueryContext(ctx, usersWithApps, moment(now), after, clientID, max(limit, 0))
+	return collect(rows, err, userFields)
+}
+
 const (
 	removeConsent = `DELETE FROM consents WHERE user_id = ?2 AND client_id = ?3`
 

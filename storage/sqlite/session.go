@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -29,6 +30,42 @@ const sessionWithUser = `SELECT ` + sessionColumns + `, ` + userColumns + `
 func (db *DB) Session(ctx context.Context, id string, now time.Time) (l storage.Login, err error) {
 	err = db.get(ctx, sessionWithUser, args{moment(now), id}, append(sessionFields(&l.Session), userFields(&l.User)...)...)
 	return l, err
+}
+
+const (
+	sessionsWithUsers = `SELECT ` + sessionColumns + `, ` + userColumns + `
+	FROM sessions JOIN users ON users.id = sessions.user_id
+	WHERE sessions.id > ?2 AND ` + liveSession + ` AND users.disabled_at IS NULL`
+
+	signedInTo = ` AND EXISTS (SELECT 1 FROM session_clients WHERE session_id = sessions.id AND client_id = ?%d)`
+)
+
+// sessionQuery asks for the sessions of a filter that are live at now.
+func sessionQuery(f storage.SessionFilter, now time.Time) (query string, values []any) {
+	query, values = sessionsWithUsers, []any{moment(now), f.After}
+	add := func(condition, value string) {
+		if value != "" {
+			values = append(values, value)
+			query += fmt.Sprintf(condition, len(values))
+		}
+	}
+	add(` AND sessions.user_id = ?%d`, f.UserID)
+	add(signedInTo, f.ClientID)
+	values = append(values, f.Most())
+	return query + fmt.Sprintf(` ORDER BY sessions.id LIMIT ?%d`, len(values)), values
+}
+
+// Sessions lists live sessions with their users, by id.
+func (db *DB) Sessions(ctx context.Context, f storage.SessionFilter, now time.Time) ([]storage.Login, error) {
+	query, values := sessionQuery(f, now)
+	rows, err := db.reader.QueryContext(ctx, query, values...)
+	return collect(rows, err, func(l *storage.Login) []any { return append(sessionFields(&l.Session), userFields(&l.User)...) })
+}
+
+// ClientsOf lists the clients that a session signed in to, by id.
+func (db *DB) ClientsOf(ctx context.Context, sessionID string) ([]string, error) {
+	rows, err := db.reader.QueryContext(ctx, clientsOfSession, sessionID)
+	return collect(rows, err, func(id *string) []any { return []any{id} })
 }
 
 const touchSession = `UPDATE sessions SET seen_at = ?1, idle_at = ?3 WHERE id = ?2 AND ` + liveSession

@@ -85,6 +85,32 @@ func TestEventQueriesUseIndexes(t *testing.T) {
 	}
 }
 
+// Lists go by an index, page by page, and sort nothing.
+func TestListsUseIndexes(t *testing.T) {
+	db := migrated(t)
+	queries := map[string]string{usersWithApps: "users USING PRIMARY KEY (id>?)"}
+	for _, c := range []struct {
+		filter storage.SessionFilter
+		want   string
+	}{
+		{storage.SessionFilter{}, "sessions USING PRIMARY KEY (id>?)"},
+		{storage.SessionFilter{ClientID: "client"}, "sessions USING PRIMARY KEY (id>?)"},
+		{storage.SessionFilter{UserID: "user"}, "sessions USING INDEX sessions_user (user_id=? AND id>?)"},
+		{storage.SessionFilter{UserID: "user", ClientID: "client"}, "sessions USING INDEX sessions_user (user_id=? AND id>?)"},
+	} {
+		query, _ := sessionQuery(c.filter, t0)
+		queries[query] = c.want
+	}
+	for query, want := range queries {
+		if plan := db.plan(t, query); !strings.Contains(plan, want) || strings.Contains(plan, "SCAN") || strings.Contains(plan, "TEMP B-TREE") {
+			t.Errorf("%s\n%s", query, plan)
+		}
+	}
+	if plan := db.plan(t, usersByID); !strings.Contains(plan, "users USING PRIMARY KEY (id=?)") {
+		t.Error(plan)
+	}
+}
+
 func TestFileIsTheOwnersAlone(t *testing.T) {
 	db := migrated(t)
 	start(t, db, 1)

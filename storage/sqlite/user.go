@@ -110,6 +110,15 @@ func (db *DB) User(ctx context.Context, key string) (u storage.User, err error) 
 	return u, err
 }
 
+const usersByID = `SELECT ` + userColumns + ` FROM users WHERE id IN (SELECT value FROM json_each(?1))`
+
+// UsersByID finds the users of these ids, in no order; those that are not there
+// are left out.
+func (db *DB) UsersByID(ctx context.Context, ids []string) ([]storage.User, error) {
+	rows, err := db.reader.QueryContext(ctx, usersByID, list(ids))
+	return collect(rows, err, userFields)
+}
+
 // Users lists all users by key.
 func (db *DB) Users(ctx context.Context) ([]storage.User, error) {
 	rows, err := db.reader.QueryContext(ctx, allUsers)

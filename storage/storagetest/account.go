@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -9,6 +10,8 @@ import (
 
 var accountTests = []test{
 	{name: "sessions of a user are the live ones, last seen first", run: sessionsOfUser},
+	{name: "live sessions are listed page by page, by user and by client", run: sessionsListed},
+	{name: "users with apps are listed page by page, by client", run: usersWithApps},
 	{name: "a session ends for its user alone, with grants and notices", run: endSessionOfUser},
 	{name: "all other sessions end, with grants and notices", run: endOtherSessions},
 	{name: "apps are what was allowed and what holds a live grant", run: appsOfUser},
@@ -60,6 +63,96 @@ func sessionsOfUser(d *db) {
 	d.end(second.Session.ID, t0.Add(time.Hour))
 	d.wantSessionsOf("the other has ended", first.User.ID, t0.Add(time.Hour))
 	d.wantSessionsOf("nobody", "nobody", t0)
+}
+
+// sessions are the ids of a filter, read in pages of two.
+func (d *db) sessions(f storage.SessionFilter, now time.Time) (ids []string) {
+	d.Helper()
+	for f.Limit = 2; ; {
+		page, err := d.Sessions(d.Context(), f, now)
+		d.must(err)
+		for _, l := range page {
+			same(d, "user of a session", l.User.ID, l.Session.UserID)
+			ids = append(ids, l.Session.ID)
+		}
+		if len(page) < f.Limit {
+			return slices.Sorted(slices.Values(ids))
+		}
+		f.After = page[len(page)-1].Session.ID
+	}
+}
+
+func sessionsListed(d *db) {
+	first := d.signIn()
+	second := d.signedInAgain(first.User, t0.Add(time.Minute))
+	third, other := d.signIn(), d.signIn()
+	ids := func(all ...storage.Login) (ids []string) {
+		for _, l := range all {
+			ids = append(ids, l.Session.ID)
+		}
+		return slices.Sorted(slices.Values(ids))
+	}
+	d.signInTo(first, "a", true)
+	d.signInTo(first, "b", false)
+	d.signInTo(third, "b", false)
+	of := storage.SessionFilter{UserID: first.User.ID}
+	same(d, "all", d.sessions(storage.SessionFilter{}, t0), ids(first, second, third, other))
+	same(d, "of a user", d.sessions(of, t0), ids(first, second))
+	same(d, "of a client", d.sessions(storage.SessionFilter{ClientID: "b"}, t0), ids(first, third))
+	same(d, "of both", d.sessions(storage.SessionFilter{UserID: third.User.ID, ClientID: "a"}, t0), nil)
+	same(d, "of both", d.sessions(storage.SessionFilter{UserID: third.User.ID, ClientID: "b"}, t0), ids(third))
+	got, err := d.Sessions(d.Context(), storage.SessionFilter{UserID: other.User.ID}, t0)
+	d.must(err)
+	same(d, "a login", got, []storage.Login{other})
+
+	for session, want := range map[string][]string{first.Session.ID: {"a", "b"}, second.Session.ID: {}, "unknown": {}} {
+		clients, err := d.ClientsOf(d.Context(), session)
+		d.must(err)
+		same(d, "clients", append([]string{}, clients...), want)
+	}
+	same(d, "after an hour", d.sessions(of, t0.Add(time.Hour)), ids(second))
+	d.end(second.Session.ID, t0)
+	same(d, "ended", d.sessions(of, t0), ids(first))
+	d.must(d.DisableUser(d.Context(), first.User.ID, t0))
+	same(d, "disabled", d.sessions(of, t0), nil)
+}
+
+func usersWithApps(d *db) {
+	granted, consented, offline, both := d.signIn(), d.signIn(), d.signIn(), d.signIn()
+	d.signIn() // has to do with none
+	d.signInTo(granted, "a", true)
+	d.signInTo(offline, "a", true, func(g *storage.Grant) { g.Offline = true })
+	d.signInTo(both, "b", true)
+	for _, l := range []storage.Login{consented, both} {
+		d.must(d.SaveConsent(d.Context(), storage.Consent{UserID: l.User.ID, ClientID: "a", Scopes: []string{"openid"}, At: t0}))
+	}
+	wants := func(what, client string, want ...storage.Login) {
+		d.Helper()
+		var got, ids []string
+		for after := ""; ; {
+			page, err := d.UsersWithApps(d.Context(), client, after, 2, t0)
+			d.must(err)
+			for _, u := range page {
+				got, after = append(got, u.ID), u.ID
+			}
+			if len(page) < 2 {
+				break
+			}
+		}
+		for _, l := range want {
+			ids = append(ids, l.User.ID)
+		}
+		same(d, what, slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(ids)))
+	}
+	wants("any", "", granted, consented, offline, both)
+	wants("one", "a", granted, consented, offline, both)
+	wants("the other", "b", both)
+	wants("none", "c")
+	d.end(granted.Session.ID, t0)
+	d.end(offline.Session.ID, t0)
+	wants("after the session", "a", consented, offline, both)
+	d.must(d.RemoveApp(d.Context(), both.User.ID, "a", t0))
+	wants("taken back", "a", consented, offline)
 }
 
 func endSessionOfUser(d *db) {

@@ -146,15 +146,23 @@ type Store interface {
 	AddUser(ctx context.Context, u storage.User) error
 	User(ctx context.Context, key string) (storage.User, error)
 	Users(ctx context.Context) ([]storage.User, error)
+	// UsersByID leaves out who is not there.
+	UsersByID(ctx context.Context, ids []string) ([]storage.User, error)
 	// SetGroups moves UpdatedAt when the groups are others.
 	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
 
 	// What the account page asks for is said in login.AccountStore. Times decide
 	// in the queries; a session that is not live is not the user's.
 	SessionsOf(ctx context.Context, userID string, now time.Time) ([]storage.Session, error)
+	// Sessions goes by id, in the engine's order, which After continues.
+	Sessions(ctx context.Context, f storage.SessionFilter, now time.Time) ([]storage.Login, error)
+	// ClientsOf is in the order of the ids' bytes.
+	ClientsOf(ctx context.Context, sessionID string) ([]string, error)
 	EndSessionOf(ctx context.Context, userID, id string, now time.Time) error
 	EndOtherSessions(ctx context.Context, userID, keep string, now time.Time) (int, error)
 	Apps(ctx context.Context, userID string, now time.Time) ([]storage.App, error)
+	// UsersWithApps lists whom Apps has something for, by id as Sessions does.
+	UsersWithApps(ctx context.Context, clientID, after string, limit int, now time.Time) ([]storage.User, error)
 	RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error
 	SetProfile(ctx context.Context, userID, name, locale string, now time.Time) (storage.User, error)
 	ChangeAddress(ctx context.Context, c storage.AddressChange, now time.Time) (storage.User, error)

@@ -1,6 +1,8 @@
 package storagetest
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -10,6 +12,7 @@ var userTests = []test{
 	{name: "every field comes back as it was", run: userFields},
 	{name: "a key is one user's", run: userConflict},
 	{name: "users are listed by key", run: userList},
+	{name: "users are found by their ids", run: usersByID},
 	{name: "groups are set", run: userGroups},
 	{name: "whoever is enabled signs in again", run: userEnable},
 	{name: "disabling ends sessions and grants, offline ones included", run: userDisable},
@@ -60,6 +63,22 @@ func userList(d *db) {
 	}
 	got, err := d.Users(d.Context())
 	d.must(err)
+	same(d, "users", got, want)
+}
+
+func usersByID(d *db) {
+	ada, bob := d.signIn().User, d.signIn().User
+	for _, ids := range [][]string{nil, {"nobody"}} {
+		got, err := d.UsersByID(d.Context(), ids)
+		d.must(err)
+		same(d, "nobody", len(got), 0)
+	}
+	got, err := d.UsersByID(d.Context(), []string{bob.ID, "nobody", ada.ID, bob.ID})
+	d.must(err)
+	want := []storage.User{ada, bob}
+	byID := func(a, b storage.User) int { return strings.Compare(a.ID, b.ID) }
+	slices.SortFunc(got, byID)
+	slices.SortFunc(want, byID)
 	same(d, "users", got, want)
 }
 
