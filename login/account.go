@@ -103,7 +103,7 @@ func (l *Login) accountPage(w http.ResponseWriter, r *http.Request, status int, 
 	if page.State != "" {
 		return l.render(w, r, status, page)
 	}
-	kept, err := l.keptAbout(r.Context(), login.User.ID, eventsShown, now)
+	kept, err := l.cfg.keptAbout(r.Context(), login.User.ID, eventsShown, now)
 	if err != nil {
 		return err
 	}
@@ -136,14 +136,14 @@ type kept struct {
 }
 
 // keptAbout reads it, with at most so many events; 0: all.
-func (l *Login) keptAbout(ctx context.Context, userID string, events int, now time.Time) (k kept, err error) {
-	if k.sessions, err = l.cfg.Accounts.SessionsOf(ctx, userID, now); err != nil {
+func (c Config) keptAbout(ctx context.Context, userID string, events int, now time.Time) (k kept, err error) {
+	if k.sessions, err = c.Accounts.SessionsOf(ctx, userID, now); err != nil {
 		return k, fmt.Errorf("list sessions: %w", err)
 	}
-	if k.apps, err = l.cfg.Accounts.Apps(ctx, userID, now); err != nil {
+	if k.apps, err = c.Accounts.Apps(ctx, userID, now); err != nil {
 		return k, fmt.Errorf("list apps: %w", err)
 	}
-	if k.events, err = l.eventsOf(ctx, userID, events); err != nil {
+	if k.events, err = c.eventsOf(ctx, userID, events); err != nil {
 		return k, fmt.Errorf("list events: %w", err)
 	}
 	k.clients = map[string]templates.Client{}
@@ -156,7 +156,7 @@ func (l *Login) keptAbout(ctx context.Context, userID string, events int, now ti
 		}
 	}
 	for id := range k.clients {
-		client, err := l.cfg.Client(ctx, id)
+		client, err := c.Client(ctx, id)
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return k, fmt.Errorf("find client: %w", err)
 		}
@@ -166,15 +166,15 @@ func (l *Login) keptAbout(ctx context.Context, userID string, events int, now ti
 }
 
 // eventsOf lists the newest events of somebody, at most so many; 0: all.
-func (l *Login) eventsOf(ctx context.Context, userID string, most int) ([]storage.Event, error) {
+func (c Config) eventsOf(ctx context.Context, userID string, most int) ([]storage.Event, error) {
 	const batch = 1000
 	f := storage.EventFilter{UserID: userID, Limit: most}
 	if most > 0 {
-		return l.cfg.Accounts.Events(ctx, f)
+		return c.Accounts.Events(ctx, f)
 	}
 	var all []storage.Event
 	for f.Limit = batch; ; {
-		some, err := l.cfg.Accounts.Events(ctx, f)
+		some, err := c.Accounts.Events(ctx, f)
 		all = append(all, some...)
 		if err != nil || len(some) < batch {
 			return all, err

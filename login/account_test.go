@@ -771,7 +771,7 @@ func TestExportHasEveryEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	events, err := w.login.eventsOf(t.Context(), user.ID, 0)
+	events, err := w.login.cfg.eventsOf(t.Context(), user.ID, 0)
 	if err != nil || len(events) != many+2 || events[many+1].Name != storage.EventUserCreated {
 		t.Errorf("%d events, %v", len(events), err)
 	}

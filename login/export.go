@@ -1,7 +1,10 @@
 package login
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -18,18 +21,31 @@ func (l *Login) export(w http.ResponseWriter, r *http.Request) error {
 		if !l.isFresh(r, login.Session, now) {
 			return l.freshPage(w, r, login, nextExport, now)
 		}
-		kept, err := l.keptAbout(r.Context(), login.User.ID, 0, now)
+		file, err := Export(r.Context(), l.cfg, login.User, now)
 		if err != nil {
 			return err
 		}
 		l.log(r, slog.String("event", "exported"))
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Disposition", `attachment; filename="account.json"`)
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		_ = e.Encode(exportOf(l.cfg.Issuer, login, kept, now)) // to a browser that may be gone: nobody to tell
+		_, _ = w.Write(file) // to a browser that may be gone: nobody to tell
 		return nil
 	})
+}
+
+// Export is the file, JSON. Of cfg it takes Issuer, Accounts and Client.
+func Export(ctx context.Context, cfg Config, u storage.User, now time.Time) ([]byte, error) {
+	kept, err := cfg.keptAbout(ctx, u.ID, 0, now)
+	if err != nil {
+		return nil, err
+	}
+	var file bytes.Buffer
+	e := json.NewEncoder(&file)
+	e.SetIndent("", "  ")
+	if err := e.Encode(exportOf(cfg.Issuer, u, kept, now)); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
+	return file.Bytes(), nil
 }
 
 // exported is the file. Zero times are left out.
@@ -83,8 +99,7 @@ type exportedEvent struct {
 	Detail   string    `json:"detail,omitempty"`
 }
 
-func exportOf(issuer string, login storage.Login, k kept, now time.Time) exported {
-	u := login.User
+func exportOf(issuer string, u storage.User, k kept, now time.Time) exported {
 	out := exported{
 		Issuer: issuer, At: now.UTC(), Sessions: []exportedSession{}, Apps: []exportedApp{}, Events: []exportedEvent{},
 		User: exportedUser{

@@ -121,6 +121,16 @@ func (p *Provider) Describe(ctx context.Context, id string) (templates.Client, e
 	return display(c), nil
 }
 
+// Describer gives Describe to whoever has no Provider. Of cfg it takes Issuer,
+// Clients, ClientDocuments, Store and Now.
+func Describer(cfg Config) func(ctx context.Context, id string) (templates.Client, error) {
+	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now)}
+	if cfg.ClientDocuments {
+		p.documentClients()
+	}
+	return p.Describe
+}
+
 // forget makes a change of a client count here at once.
 func (c *clients) forget(id string) {
 	c.mu.Lock()
