@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -23,7 +25,8 @@ type auditCommand struct {
 // Help is shown by sealpost audit --help.
 func (auditCommand) Help() string {
 	return `These commands read the audit log in the database, beside running servers. Every event and what it tells is in
-docs/events.md. How long events are kept is the setting audit.keep.
+docs/events.md. How long events are kept is the setting audit.keep. An event has the sub of a person; the table of list
+shows the address instead, while there is one. --user finds a person by the address, or by the sub, gone or not.
 
   sealpost audit list --config sealpost.yaml --user ada@example.com --since 24h
   sealpost audit list --config sealpost.yaml --event code.replayed --json
@@ -86,17 +89,23 @@ func eventAs(e storage.Event) shownEvent {
 	}
 }
 
-// columns of an event, of which none is empty.
-func columns(e storage.Event) []any {
-	from := strings.TrimPrefix(e.Agent+", "+e.Network, ", ")
+// columns of an event, of which none is empty. A person is named by the address
+// when it is among addresses, else by the sub.
+func columns(e storage.Event, addresses map[string]string) []any {
+	who := cmp.Or(addresses[e.UserID], e.UserID)
 	all := []any{stamp(e.At), string(e.Name)}
-	for _, text := range []string{e.Actor, e.UserID, e.ClientID, strings.TrimSuffix(from, ", "), e.Detail} {
+	for _, text := range []string{e.Actor, who, e.ClientID, cameFrom(e.Agent, e.Network), e.Detail} {
 		if text == "" {
 			text = "-"
 		}
 		all = append(all, printable(text))
 	}
 	return all
+}
+
+// cameFrom is what a browser is called and where it is, as far as that is known.
+func cameFrom(agent, network string) string {
+	return strings.Trim(agent+", "+network, ", ")
 }
 
 // printable keeps what others named from moving the cursor of a terminal.
@@ -139,10 +148,14 @@ func (c auditList) Run(p *process) error {
 		}
 		if !c.JSON {
 			table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+			addresses, err := addressesOf(p, db, events)
+			if err != nil {
+				return err
+			}
 			row := strings.Repeat("\t%s", len(eventHeader))[1:] + "\n"
 			fmt.Fprintf(table, row, eventHeader...)
 			for _, e := range events {
-				fmt.Fprintf(table, row, columns(e)...)
+				fmt.Fprintf(table, row, columns(e, addresses)...)
 			}
 			return table.Flush()
 		}
@@ -152,6 +165,25 @@ func (c auditList) Run(p *process) error {
 		}
 		return c.printJSON(p, all)
 	})
+}
+
+// addressesOf are those of the people of events, by sub, as far as they are
+// there.
+func addressesOf(p *process, db store, events []storage.Event) (map[string]string, error) {
+	addresses := map[string]string{}
+	for _, e := range events {
+		if e.UserID != "" {
+			addresses[e.UserID] = ""
+		}
+	}
+	users, err := db.UsersByID(p.ctx, slices.Collect(maps.Keys(addresses)))
+	if err != nil {
+		return nil, fmt.Errorf("find users: %w", err)
+	}
+	for _, u := range users {
+		addresses[u.ID] = u.Email
+	}
+	return addresses, nil
 }
 
 // readSince reads a time, or how long ago it is; empty is the beginning.
@@ -209,7 +241,7 @@ func (c auditFollow) printer(w io.Writer) func(*storage.Event) error {
 	return func(e *storage.Event) error {
 		values := eventHeader
 		if e != nil {
-			values = columns(*e)
+			values = columns(*e, nil)
 		}
 		_, err := fmt.Fprintf(w, "%-20s  %-20s  %-8s  %-22s  %-22s  %-36s  %s\n", values...)
 		return err

@@ -94,6 +94,9 @@ func TestFollowCommand(t *testing.T) {
 	command := func(args ...string) int {
 		return run(t.Context(), args, environ, strings.NewReader(""), io.Discard, io.Discard)
 	}
+	if code := command("migrate", "up"); code != exitOK {
+		t.Fatalf("migrate up: %d", code)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	ended := make(chan int, 1)

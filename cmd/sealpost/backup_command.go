@@ -31,6 +31,9 @@ func (c backupCommand) Run(p *process) error {
 	if engine, _, _ := s.engine(); engine != "sqlite" {
 		return usageError{errors.New(`backup is for SQLite; use: pg_dump --format=custom --file=FILE "$DATABASE_URL"`)}
 	}
+	if err := s.mustExist(); err != nil {
+		return err
+	}
 	db, err := openStore(p.ctx, &s)
 	if err != nil {
 		return err

@@ -33,7 +33,10 @@ Applications in the settings file are managed there.
   sealpost client add app --config sealpost.yaml --public --native --redirect-uri http://127.0.0.1/callback
   sealpost client add backend --config sealpost.yaml --grant client_credentials --jwks-file keys.json
   sealpost client list --config sealpost.yaml --json
-  sealpost client rotate-secret grafana --config sealpost.yaml`
+  sealpost client show grafana --config sealpost.yaml
+  sealpost client rotate-secret grafana --config sealpost.yaml
+  sealpost client remove grafana --config sealpost.yaml
+  sealpost client registration-token --config sealpost.yaml --ttl 1h`
 }
 
 // clientFlags are the flags of every command that works on the database.
@@ -42,19 +45,37 @@ type clientFlags struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// where says who manages a client.
+// listedClient is a client as the command line shows one.
 type listedClient struct {
 	storage.Client
-	Source string `json:"source"` // "settings" or "database"
+	Source string `json:"source"` // who manages it: "settings" or "database"
 	Secret string `json:"client_secret,omitempty"`
 }
 
-// withStore opens the database of the settings and does something to it.
+// withStore opens the database of the settings, which must be there, and does
+// something to it.
 func (f clientFlags) withStore(p *process, do func(s Settings, db store) error) error {
 	s, err := f.load(p, Defaults())
 	if err != nil {
 		return err
 	}
+	if err := s.mustExist(); err != nil {
+		return err
+	}
+	return f.with(p, s, do)
+}
+
+// withNewStore is withStore for what may be the first thing that a database
+// holds: it is made when there is none.
+func (f clientFlags) withNewStore(p *process, do func(s Settings, db store) error) error {
+	s, err := f.load(p, Defaults())
+	if err != nil {
+		return err
+	}
+	return f.with(p, s, do)
+}
+
+func (clientFlags) with(p *process, s Settings, do func(s Settings, db store) error) error {
 	db, err := openMigrated(p.ctx, &s)
 	if err != nil {
 		return err
@@ -69,6 +90,15 @@ func (s *Settings) inFile(id string) (storage.Client, bool) {
 		return storage.Client{}, false
 	}
 	return s.Clients[i].Client, true
+}
+
+// fixedClients are the clients of the settings file.
+func (s *Settings) fixedClients() []storage.Client {
+	var fixed []storage.Client
+	for _, c := range s.Clients {
+		fixed = append(fixed, c.Client)
+	}
+	return fixed
 }
 
 // inDatabase refuses a client of the settings file, which these commands cannot
@@ -111,7 +141,7 @@ type clientAdd struct {
 
 // Run adds the client and prints its secret, this once.
 func (c clientAdd) Run(p *process) error {
-	return c.withStore(p, func(s Settings, db store) error {
+	return c.withNewStore(p, func(s Settings, db store) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
@@ -250,17 +280,26 @@ func (c clientShow) Run(p *process) error {
 		}
 		client, err := db.Client(p.ctx, c.ID)
 		if err != nil {
-			return unknownClient(c.ID, err)
+			return s.unknownClient(p, db, c.ID, err)
 		}
 		return c.printJSON(p, listedClient{Client: client.WithDefaults(), Source: "database"})
 	})
 }
 
-func unknownClient(id string, err error) error {
-	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("there is no client %q; see: sealpost client list", id)
+// unknownClient says what became of looking for a client, with the nearest id.
+func (s *Settings) unknownClient(p *process, db store, id string, err error) error {
+	if !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("client %q: %w", id, err)
 	}
-	return fmt.Errorf("client %q: %w", id, err)
+	all, err := db.Clients(p.ctx)
+	if err != nil {
+		return fmt.Errorf("list clients: %w", err)
+	}
+	var ids []string
+	for _, c := range slices.Concat(s.fixedClients(), all) {
+		ids = append(ids, c.ID)
+	}
+	return fmt.Errorf("there is no client %q%s; see: sealpost client list", id, suggest(id, ids))
 }
 
 type clientRemove struct {
@@ -275,7 +314,7 @@ func (c clientRemove) Run(p *process) error {
 			return err
 		}
 		if err := db.RemoveClient(p.ctx, c.ID, p.now()); err != nil {
-			return unknownClient(c.ID, err)
+			return s.unknownClient(p, db, c.ID, err)
 		}
 		if c.JSON {
 			return c.printJSON(p, map[string]string{"removed": c.ID})
@@ -298,7 +337,7 @@ func (c clientRotate) Run(p *process) error {
 		}
 		client, err := db.Client(p.ctx, c.ID)
 		if err != nil {
-			return unknownClient(c.ID, err)
+			return s.unknownClient(p, db, c.ID, err)
 		}
 		switch client = client.WithDefaults(); {
 		case client.Public():

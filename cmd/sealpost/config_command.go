@@ -54,10 +54,9 @@ type secretCommand struct{}
 
 // Help is shown by sealpost secret --help.
 func (secretCommand) Help() string {
-	return `Prints 32 random bytes in base64. Keep them apart from the database:
+	return `Prints 32 random bytes in base64. Keep them apart from the database, and name the file in the settings (secret_file).
 
-  sealpost secret > /etc/sealpost/secret && chmod 600 /etc/sealpost/secret
-  secret_file: /etc/sealpost/secret`
+  sealpost secret > /etc/sealpost/secret && chmod 600 /etc/sealpost/secret`
 }
 
 // Run prints a secret.
@@ -67,6 +66,9 @@ func (secretCommand) Run(p *process) error {
 }
 
 type versionCommand struct{}
+
+// Help is shown by sealpost version --help.
+func (versionCommand) Help() string { return "  sealpost version" }
 
 // Run prints the version the binary was built from.
 func (versionCommand) Run(p *process) error {

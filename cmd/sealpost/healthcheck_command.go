@@ -18,10 +18,9 @@ type healthcheckCommand struct {
 // Help is shown by sealpost healthcheck --help.
 func (healthcheckCommand) Help() string {
 	return `Asks the server that runs with the same settings on this machine; exits with 0 when it says yes. It is for
-containers, which have neither a shell nor curl.
+containers, which have neither a shell nor curl; in a Dockerfile it is HEALTHCHECK CMD ["/sealpost", "healthcheck"].
 
-  sealpost healthcheck --config sealpost.yaml
-  HEALTHCHECK CMD ["/sealpost", "healthcheck"]`
+  sealpost healthcheck --config sealpost.yaml`
 }
 
 // healthTimeout is a little more than /readyz takes to give up on the database.

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,9 @@ type commands struct {
 	Secret  secretCommand  `cmd:"" help:"Make a new secret for the settings."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database schema up to date, or look at it."`
 	Client  clientCommand  `cmd:"" help:"Applications that people sign in to."`
-	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable."`
+	User    userCommand    `cmd:"" help:"People: invite, list, groups, disable, export, delete."`
+	Session sessionCommand `cmd:"" help:"Sessions: who is signed in, from where; end them."`
+	Grant   grantCommand   `cmd:"" help:"Who allowed which application what; take it back."`
 	Key     keyCommand     `cmd:"" help:"Signing keys: list, rotate."`
 	Audit   auditCommand   `cmd:"" help:"The audit log: list, follow."`
 	Mail    mailCommand    `cmd:"" help:"Mail: try the server, sign, DNS records."`
@@ -69,10 +72,14 @@ type commands struct {
 
 	Doctor  doctorCommand  `cmd:"" help:"Look for what is wrong: settings, database, mail, DNS, certificate, clock, proxy."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Completion completionCommand `cmd:"" help:"Print a script with which a shell completes these commands."`
+	Complete   completeCommand   `cmd:"" hidden:""`
 }
 
 const description = `An OpenID Connect provider that signs people in with a link in their mail.
 
+It exits with 0 when all went well, 1 when something failed, and 2 when the command line or the settings are wrong.
 Settings come from flags, the environment (SEALPOST_MAIL_URL for mail.url), a YAML file and defaults, in this order.
 
   sealpost dev                                  try it
@@ -106,7 +113,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(idsLast(args))
 	if err != nil {
 		return report(stderr, usageError{fmt.Errorf("%w\nsee: sealpost --help", err)})
 	}
@@ -125,6 +132,29 @@ func report(stderr io.Writer, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// confirm asks whoever sits at the terminal before something that cannot be
+// undone, unless they said yes already.
+func (p *process) confirm(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if f, ok := p.stdin.(*os.File); !ok || !isTerminal(f) {
+		return usageError{errors.New("this asks first, and nobody can answer here: give --yes")}
+	}
+	fmt.Fprintf(p.stderr, "%s Type yes: ", question)
+	answer, err := bufio.NewReader(p.stdin).ReadString('\n')
+	if strings.TrimSpace(answer) != "yes" {
+		return errors.Join(errors.New("nothing was done"), err)
+	}
+	return nil
+}
+
+// isTerminal is true of other devices of characters, too.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // settingsFlags are the flags of every command that reads settings.

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -79,6 +80,8 @@ var engines = map[string]func(t testing.TB) string{
 //	signed FILE                the last mail has a valid DKIM signature of each key in FILE, which is the DNS
 //	mailserver [refuse TEXT]   a mail server without or with an opinion; $SMTP is its address
 //	cloudflare [STATUS ERROR]  Cloudflare's Email Service, which takes every mail or none; $API is where
+//	application                an application that hears of logouts (back-channel); $LOGOUT is where
+//	logout                     waits until it hears of the next one; stdout is the claims of the logout token
 //	certificate HOST           writes cert.pem and key.pem
 //	cities FILE NETWORK CITY COUNTRY
 //	                           writes a database of this one place
@@ -123,6 +126,7 @@ const patience = time.Minute
 type world struct {
 	server   *server
 	mail     mailSink
+	logouts  chan string // tokens
 	browsers map[string]*browser
 	browser  *browser
 	raw      []byte                                          // the last mail
@@ -134,7 +138,7 @@ type world struct {
 type worldKey struct{}
 
 func newWorld(env *testscript.Env) *world {
-	w := &world{browsers: map[string]*browser{}, hosts: map[string]string{}, roots: x509.NewCertPool()}
+	w := &world{logouts: make(chan string, 100), browsers: map[string]*browser{}, hosts: map[string]string{}, roots: x509.NewCertPool()}
 	w.mail.arrived = make(chan sunkMail, 100)
 	w.open("first")
 	env.Values[worldKey{}] = w
@@ -382,6 +386,29 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 		ts.Defer(api.Close)
 		ts.Setenv("API", api.URL)
 		return nil
+	}),
+	"application": command(func(ts *testscript.TestScript, w *world, _ []string) error {
+		app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.logouts <- r.FormValue("logout_token") }))
+		ts.Defer(app.Close)
+		ts.Setenv("LOGOUT", app.URL+"/logout")
+		return nil
+	}),
+	"logout": command(func(ts *testscript.TestScript, w *world, _ []string) error {
+		select {
+		case token := <-w.logouts:
+			parts := strings.Split(token, ".")
+			if len(parts) != 3 {
+				return fmt.Errorf("no token: %q", token)
+			}
+			claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(ts.Stdout(), "%s\n", claims)
+			return err
+		case <-time.After(patience):
+			return errors.New("nobody was told of a logout")
+		}
 	}),
 	"certificate": command(func(ts *testscript.TestScript, w *world, args []string) error {
 		if len(args) != 1 {

@@ -186,10 +186,6 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 	for _, note := range in.pages.Notes() {
 		in.logger.Info("branding", "note", note)
 	}
-	var fixed []storage.Client
-	for _, c := range s.Clients {
-		fixed = append(fixed, c.Client)
-	}
 	var place func(addr netip.Addr, language string) string
 	if s.GeoIPFile != "" {
 		known, err := openPlaces(s.GeoIPFile, in.logger)
@@ -203,7 +199,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
 	}
 	in.provider, err = provider.New(provider.Config{
-		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: clientsOwn{in.store, by(in.store, "client")}, Templates: in.pages, Clients: fixed,
+		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: clientsOwn{in.store, by(in.store, "client")}, Templates: in.pages, Clients: s.fixedClients(),
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,

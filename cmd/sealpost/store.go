@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -55,6 +56,16 @@ type store interface {
 	User(ctx context.Context, key string) (storage.User, error)
 	// AddUser inserts a user: storage.ErrConflict when the address is taken.
 	AddUser(ctx context.Context, u storage.User) error
+	// UsersByID finds users, in no order; who is not there is left out.
+	UsersByID(ctx context.Context, ids []string) ([]storage.User, error)
+	// Sessions lists live sessions with their users, by id.
+	Sessions(ctx context.Context, f storage.SessionFilter, now time.Time) ([]storage.Login, error)
+	// ClientsOf lists the clients that a session signed in to, by id.
+	ClientsOf(ctx context.Context, sessionID string) ([]string, error)
+	// UsersWithApps lists up to limit users beyond the id after who allowed the
+	// client something, or for whom it holds a live grant; without a client those
+	// of any.
+	UsersWithApps(ctx context.Context, clientID, after string, limit int, now time.Time) ([]storage.User, error)
 	// SetGroups says which groups a user is in.
 	SetGroups(ctx context.Context, id string, groups []string, now time.Time) error
 	// DisableUser disables a user, ends their sessions and revokes their grants.
@@ -120,6 +131,19 @@ func openStore(ctx context.Context, s *Settings) (store, error) {
 		return nil, fmt.Errorf("database %s: %w", s.Database, err)
 	}
 	return db, nil
+}
+
+// mustExist refuses a SQLite database that is not there. Whoever looks into one
+// does not make it: the settings are the wrong ones.
+func (s *Settings) mustExist() error {
+	engine, file, _ := s.engine() // openStore says what is wrong with it
+	if engine != "sqlite" {
+		return nil
+	}
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("database %s: %w; name the settings with --config, or make it: sealpost migrate up", s.Database, errors.Unwrap(err))
+	}
+	return nil
 }
 
 // openMigrated opens the database with its schema up to date. Where the
