@@ -214,6 +214,7 @@ func Run(t *testing.T, create func(t *testing.T) (open func(t *testing.T) Store)
 		{"event", eventTests},
 		{"sweep", sweepTests},
 		{"context", contextTests},
+		{"model", modelTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
