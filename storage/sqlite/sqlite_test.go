@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/sealpost/sealpost/storage"
 	"github.com/sealpost/sealpost/storage/storagetest"
 )
@@ -585,5 +587,51 @@ func TestProcesses(t *testing.T) {
 	}
 	if passed != 50 {
 		t.Errorf("%d attempts passed a limit of 50", passed)
+	}
+}
+
+// A disk that is full takes nothing, and all that was asked for at once is
+// refused; with room again the same handle goes on.
+func TestFullDatabase(t *testing.T) {
+	db := migrated(t)
+	limit := func(pages string) {
+		t.Helper()
+		if _, err := db.writer.ExecContext(t.Context(), `PRAGMA max_page_count = `+pages); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := func(n int) error {
+		a := storage.Attempt{ID: fmt.Sprint(n), Txn: fmt.Sprint(n), Key: "k", Email: "e", Request: strings.Repeat("r", 4096), CreatedAt: t0, ExpiresAt: t0.Add(time.Hour)}
+		return db.StartAttempt(t.Context(), a, storage.Mail{ID: a.ID, AttemptID: a.ID, CreatedAt: t0, NextAt: t0, NotAfter: a.ExpiresAt}, nil, t0)
+	}
+	limit("1") // what there is
+	taken, full := 0, error(nil)
+	for ; taken < 100 && full == nil; taken++ {
+		full = asked(taken)
+	}
+	if !isCode(full, sqlite3.SQLITE_FULL) {
+		t.Fatalf("after %d attempts: %v", taken, full)
+	}
+	taken--
+	errs := make([]error, 10)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() { errs[i] = asked(1000 + i) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err == nil {
+			t.Error("something was stored where there is no room")
+		}
+	}
+	limit("1000000")
+	for i := range errs {
+		if err := asked(1000 + i); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+	}
+	mail, err := db.ClaimMail(t.Context(), 1000, t0, t0.Add(time.Minute))
+	if err != nil || len(mail) != taken+len(errs) {
+		t.Errorf("%d mails, %v, want %d", len(mail), err, taken+len(errs))
 	}
 }
