@@ -129,6 +129,9 @@ func (t *Templates) Forget(w http.ResponseWriter) {
 		HttpOnly: true, Secure: hasScheme(t.brand.Issuer, "https"), SameSite: http.SameSiteLaxMode})
 }
 
+// maxMenu is the longest query of an address with a menu, in bytes.
+const maxMenu = 2048
+
 // Choice is a language in the menu, by its own name.
 type Choice struct{ Lang, Dir, Name, URL string }
 
@@ -137,7 +140,7 @@ type Choice struct{ Lang, Dir, Name, URL string }
 // too late: on the answer to a form, and on a page that goes on by itself.
 // Nor is there one at a long address: the page would be many times as long.
 func (v view) Menu() ([]Choice, error) {
-	if v.request.Method != http.MethodGet || moves(v.Page) || len(v.request.URL.RawQuery) > 2048 {
+	if v.request.Method != http.MethodGet || moves(v.Page) || len(v.request.URL.RawQuery) > maxMenu {
 		return nil, nil
 	}
 	all, err := v.Choices()

@@ -56,6 +56,7 @@ type Templates struct {
 	pages     map[string]*template.Template
 	mailHTML  *template.Template
 	mailText  *texttemplate.Template
+	memo      *memo
 }
 
 // New parses every page, mail and message; what is wrong with one, or with the
@@ -96,7 +97,9 @@ func New(b Branding) (*Templates, error) {
 	if err := t.parse(files); err != nil {
 		return nil, own.locate(err)
 	}
-	if b.Dir != "" {
+	if b.Dir == "" {
+		t.memo = newMemo()
+	} else {
 		plain := b
 		plain.Dir = ""
 		built, err := New(plain)
@@ -157,7 +160,7 @@ func (t *Templates) Render(w http.ResponseWriter, r *http.Request, status int, p
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	words := t.languages.get(t.Locale(r))
-	if err := t.execute(&body, r, words, p); err != nil {
+	if err := t.memo.draw(&body, r, words, p, t.execute); err != nil {
 		slog.ErrorContext(r.Context(), "render page", "page", p.page(), "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
