@@ -79,6 +79,14 @@ func (m *memo) draw(body *bytes.Buffer, r *http.Request, words words, p Page, ex
 		parts = m.split(drawn.Bytes())
 		m.put(key, parts)
 	}
+	size := 0
+	for _, part := range parts {
+		size += len(part.text)
+		if part.value >= 0 {
+			size += len(values[part.value])
+		}
+	}
+	body.Grow(size)
 	for _, part := range parts {
 		body.Write(part.text)
 		if part.value >= 0 {

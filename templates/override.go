@@ -160,7 +160,7 @@ func (o *overrides) words() ([]words, error) {
 	if err := errors.Join(wrong...); err != nil {
 		return nil, err
 	}
-	return speak(all)
+	return checked(all)
 }
 
 // clone is c with messages of its own.

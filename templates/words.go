@@ -3,7 +3,6 @@ package templates
 import (
 	"fmt"
 	"html/template"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -29,24 +28,37 @@ type words struct {
 	said map[string]string // what is said without a value, by key
 }
 
-// everyWord is read once, however many instances there are in a process.
-var everyWord = sync.OnceValues(func() ([]words, error) { return readWords(files) })
-
-// readWords reads and checks every catalogue, English first.
-func readWords(fsys fs.FS) ([]words, error) {
-	catalogues, err := readCatalogues(fsys)
+// everyWord is read once, however many instances there are in a process. It is
+// not checked at every start: tests do.
+var everyWord = sync.OnceValues(func() ([]words, error) {
+	catalogues, err := readCatalogues(files)
 	if err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
+	return speak(catalogues)
+})
+
+// checked are the words of catalogues, English first, that say all there is to
+// say.
+func checked(catalogues []catalogue) ([]words, error) {
 	for _, c := range catalogues {
 		if err := c.check(catalogues[0]); err != nil {
 			return nil, fmt.Errorf("read messages: %w", err)
 		}
 	}
-	return speak(catalogues)
+	all, err := speak(catalogues)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range catalogues {
+		if err := all[i].count(c); err != nil {
+			return nil, fmt.Errorf("read messages: %s: %w", c.file, err)
+		}
+	}
+	return all, nil
 }
 
-// speak makes words of catalogues that were checked.
+// speak makes words of catalogues.
 func speak(catalogues []catalogue) ([]words, error) {
 	bundle := i18n.NewBundle(language.English)
 	var all []words
@@ -63,11 +75,6 @@ func speak(catalogues []catalogue) ([]words, error) {
 			}
 		}
 		all = append(all, w)
-	}
-	for i, c := range catalogues {
-		if err := all[i].count(c); err != nil {
-			return nil, fmt.Errorf("read messages: %s: %w", c.file, err)
-		}
 	}
 	return all, nil
 }

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,21 @@ import (
 
 	"golang.org/x/text/feature/plural"
 )
+
+// readWords reads and checks every catalogue.
+func readWords(fsys fs.FS) ([]words, error) {
+	catalogues, err := readCatalogues(fsys)
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	return checked(catalogues)
+}
+
+func TestBuiltInWords(t *testing.T) {
+	if all, err := readWords(files); err != nil || len(all) != len(Languages()) {
+		t.Errorf("%d languages, %v", len(all), err)
+	}
+}
 
 // catalogues are every language's, English first.
 func catalogues(t *testing.T) []catalogue {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -264,24 +265,26 @@ func sameHost(issuer *url.URL, host string) bool {
 // securityHeaders says on every answer what browsers may do with it. A handler
 // that knows better overwrites them.
 func securityHeaders(issuer *url.URL) func(http.Handler) http.Handler {
+	always := http.Header{
+		"Content-Security-Policy": {templates.Policy},
+		// Addresses of pages hold tokens. A form then says "Origin: null";
+		// Sec-Fetch-Site, which browsers send to https and loopback, tells
+		// that it is ours.
+		"Referrer-Policy":        {"no-referrer"},
+		"X-Content-Type-Options": {"nosniff"},
+		"X-Frame-Options":        {"DENY"},
+		// No Cross-Origin-Opener-Policy: it would cut the line between an
+		// application and the popup it signs people in with.
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+		"Permissions-Policy":           {"camera=(), geolocation=(), microphone=(), payment=(), usb=()"},
+		"X-Robots-Tag":                 {"noindex, nofollow"},
+	}
+	if issuer.Scheme == "https" {
+		always.Set("Strict-Transport-Security", "max-age=63072000") // RFC 6797; two years
+	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h := w.Header()
-			h.Set("Content-Security-Policy", templates.Policy)
-			// Addresses of pages hold tokens. A form then says "Origin: null";
-			// Sec-Fetch-Site, which browsers send to https and loopback, tells
-			// that it is ours.
-			h.Set("Referrer-Policy", "no-referrer")
-			h.Set("X-Content-Type-Options", "nosniff")
-			h.Set("X-Frame-Options", "DENY")
-			// No Cross-Origin-Opener-Policy: it would cut the line between an
-			// application and the popup it signs people in with.
-			h.Set("Cross-Origin-Resource-Policy", "same-origin")
-			h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
-			h.Set("X-Robots-Tag", "noindex, nofollow")
-			if issuer.Scheme == "https" {
-				h.Set("Strict-Transport-Security", "max-age=63072000") // RFC 6797; two years
-			}
+			maps.Copy(w.Header(), always)
 			next.ServeHTTP(w, r)
 		})
 	}
