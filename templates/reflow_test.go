@@ -21,16 +21,24 @@ import (
 type setting struct {
 	name          string
 	width, height int64
+	media         []*emulation.MediaFeature
 	script        string // of testdata/layout.js, with a list of what is wrong
 }
 
+var (
+	plain  = []*emulation.MediaFeature{{Name: "forced-colors", Value: "none"}}
+	calm   = []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}
+	forced = []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}
+)
+
 var settings = []setting{
-	{"320 pixels: 400 % of 1280 (WCAG 1.4.10)", 320, 640, `lost()`},
-	{"320 pixels, spaced (WCAG 1.4.12)", 320, 640, `(spaced(true), lost())`},
-	{"200 % of 1280 (WCAG 1.4.4)", 640, 400, `(spaced(false), lost())`},
-	{"text of 200 % (WCAG 1.4.4)", 1280, 800, `(document.documentElement.style.fontSize = "200%", lost())`},
-	{"without motion (WCAG 2.3.3)", 1280, 800, `moving()`},
-	{"colours of one's own", 1280, 800, `edgeless()`},
+	{"with motion, for five seconds at most (WCAG 2.2.2)", 1280, 800, plain, `(paint(), lasting())`},
+	{"320 pixels: 400 % of 1280 (WCAG 1.4.10)", 320, 640, calm, `lost()`},
+	{"320 pixels, spaced (WCAG 1.4.12)", 320, 640, calm, `(spaced(true), lost())`},
+	{"200 % of 1280 (WCAG 1.4.4)", 640, 400, calm, `(spaced(false), lost())`},
+	{"text of 200 % (WCAG 1.4.4)", 1280, 800, calm, `(document.documentElement.style.fontSize = "200%", lost())`},
+	{"without motion (WCAG 2.3.3)", 1280, 800, calm, `moving()`},
+	{"colours of one's own", 1280, 800, forced, `edgeless()`},
 }
 
 // TestAccessibilityReflow shows every page, of an app and an address with long
@@ -40,15 +48,11 @@ func TestAccessibilityReflow(t *testing.T) {
 	t.Parallel()
 	g := hang(t, branding, longApp, longMail)
 	chromium := startLayout(t)
-	calm := []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}
 	for i, name := range slices.Sorted(maps.Keys(g.pages)) {
 		lang := []string{"de", "ar"}[i%2]
 		show(t, chromium, g.address(lang, name))
 		for _, s := range settings {
-			media := emulation.SetEmulatedMediaParams{Features: calm}
-			if s.script == `edgeless()` {
-				media.Features = append(calm[:1:1], &emulation.MediaFeature{Name: "forced-colors", Value: "active"})
-			}
+			media := emulation.SetEmulatedMediaParams{Features: s.media}
 			if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
 				t.Fatal(err)
 			}
@@ -81,9 +85,23 @@ func TestAccessibilityReflowFindsWhatIsLost(t *testing.T) {
 			t.Errorf("%s: found %q", what, wrong)
 		}
 	}
-	show(t, chromium, `data:text/html,<!doctype html><style>@keyframes a { 50%25 { opacity: 0 } } p { animation: a 1s infinite }</style><p>a</p><button style="border:0">b</button>`)
-	if wrong := ask[[]string](t, chromium, `[...moving(), ...edgeless()]`); len(wrong) != 2 {
-		t.Errorf("what moves and a button without an edge: found %q", wrong)
+	show(t, chromium, `data:text/html,<!doctype html><style>@keyframes a { 50%25 { opacity: 0 } } p { animation: a 1s infinite } b { animation: a 2s 2 }</style><p>a</p><b>b</b>`)
+	if moves, lasts := ask[[]string](t, chromium, `moving()`), ask[[]string](t, chromium, `lasting()`); len(moves) != 2 || len(lasts) != 1 {
+		t.Errorf("what moves: found %q, and for long %q", moves, lasts)
+	}
+	show(t, chromium, `data:text/html,<!doctype html><style>html { background: white } :focus { outline: 3px solid } p::before { content: "" }</style>
+		<input style="border:0"><button style="outline:0">b</button><input aria-invalid=true style="border:1px solid red">
+		<select style="appearance:none;border:1px solid;background-image:linear-gradient(red,red)"></select><p style="background:red">`)
+	ask[bool](t, chromium, `(paint(), true)`)
+	media := emulation.SetEmulatedMediaParams{Features: forced}
+	if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"without an edge: <input", "looks the same with the focus: <button", "does not look wrong: <input", "without its ground: <select", "without its ground: <p"} {
+		wrong := ask[[]string](t, chromium, `edgeless()`)
+		if len(wrong) != 5 || !strings.HasPrefix(wrong[i], want) {
+			t.Errorf("%s: found %q", want, wrong)
+		}
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 )
 
 // TestScreenshots draws every page and mail in every language, on a phone and a
-// desktop, light and dark, into test/screenshots/LANGUAGE. PAGES=sent,mail draws
-// those whose names begin so, LANGS=de,ar those languages.
+// desktop, light, dark and in colours that somebody has forced on it, into
+// test/screenshots/LANGUAGE. PAGES=sent,mail draws those whose names begin so,
+// LANGS=de,ar those languages.
 func TestScreenshots(t *testing.T) {
 	for _, lang := range Languages() {
 		if list := os.Getenv("LANGS"); list == "" || slices.Contains(strings.Split(list, ","), lang) {
@@ -88,11 +89,14 @@ func screenshots(t *testing.T, lang string) {
 		}
 		for size, width := range map[string]int64{"phone": 390, "desktop": 1280, "tiny": 320} {
 			height := map[string]int64{"phone": 844, "desktop": 800, "tiny": 568}[size]
-			for _, scheme := range []string{"light", "dark"} {
-				if size == "tiny" && (scheme == "dark" || !strings.HasSuffix(name, "-long")) {
+			for _, scheme := range []string{"light", "dark", "forced"} {
+				if size == "tiny" && (scheme != "light" || !strings.HasSuffix(name, "-long")) || size == "phone" && scheme == "forced" {
 					continue
 				}
 				media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+				if scheme == "forced" {
+					media.Features = []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}
+				}
 				if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
 					t.Fatal(err)
 				}

@@ -61,17 +61,60 @@ function lost() {
   return wrong;
 }
 
-// edgeless are the controls that nothing outlines, of those that the sheet draws.
-function edgeless() {
-  const bare = controls().filter((e) => e.matches("button:not(.link), .button, input:not([type=checkbox]), select") && (() => {
-    const { borderTopStyle, borderTopWidth, borderTopColor, backgroundColor } = getComputedStyle(e);
-    return borderTopStyle === "none" || parseFloat(borderTopWidth) < 1 || borderTopColor === backgroundColor;
-  })());
-  return bare.map((e) => `without an edge: ${called(e)}`);
+// Colours of one's own take the place of every background. What a background
+// alone shows is told apart by a border then.
+const parts = (e) => [null, "::before", "::after"].map((part) => [e, part]);
+const style = ([e, part]) => getComputedStyle(e, part);
+const drawn = ([e, part]) => seen(e) && (part === null || style([e, part]).content !== "none");
+const clear = (colour) => colour.startsWith("rgba") && colour.endsWith(", 0)");
+const ground = (e) => {
+  for (; e !== null; e = e.parentElement) {
+    const { backgroundColor } = getComputedStyle(e);
+    if (!clear(backgroundColor)) return backgroundColor;
+  }
+  return "";
+};
+const painted = [];
+function paint() {
+  for (const it of [...document.body.querySelectorAll("*")].filter((e) => !e.closest("svg, select option")).flatMap(parts)) {
+    if (!drawn(it)) continue;
+    const around = ground(it[1] === null ? it[0].parentElement : it[0]);
+    const { backgroundColor, backgroundImage } = style(it);
+    if (backgroundImage !== "none" || !clear(backgroundColor) && backgroundColor !== around) painted.push(it);
+  }
 }
 
-// moving is what moves.
+// edgeless tells what one does not see in colours of one's own: controls and
+// what paint has found without an edge, a wrong field that looks like any
+// other, and a control that looks the same with the focus.
+function edgeless() {
+  const wrong = [];
+  const edged = (it) => {
+    const { borderTopStyle, borderTopWidth, borderTopColor, backgroundColor } = style(it);
+    return borderTopStyle !== "none" && parseFloat(borderTopWidth) >= 1 && borderTopColor !== backgroundColor;
+  };
+  for (const e of controls()) {
+    if (e.matches("button:not(.link), .button, input:not([type=checkbox]), select") && !edged([e, null])) wrong.push(`without an edge: ${called(e)}`);
+    if (e.matches("[aria-invalid]") && parseFloat(getComputedStyle(e).borderTopWidth) < 2) wrong.push(`does not look wrong: ${called(e)}`);
+    e.blur();
+    const without = outlined(e);
+    e.focus({ focusVisible: true });
+    if (!e.disabled && (outlined(e) === "" || outlined(e) === without)) wrong.push(`looks the same with the focus: ${called(e)}`);
+  }
+  for (const it of painted.filter(drawn)) {
+    const around = ground(it[1] === null ? it[0].parentElement : it[0]);
+    const { backgroundColor, backgroundImage, appearance, borderInlineStartStyle, borderInlineStartWidth } = style(it);
+    if (backgroundImage !== "none" || !clear(backgroundColor) && backgroundColor !== around) continue;
+    if (it[0].localName === "select" ? appearance === "none" : !edged(it) && !edged([it[0], null]) && !(borderInlineStartStyle === "solid" && parseFloat(borderInlineStartWidth) >= 1)) {
+      wrong.push(`without its ground: ${called(it[0])}${it[1] ?? ""}`);
+    }
+  }
+  return wrong;
+}
+
+// moving is what moves, lasting what does so for more than five seconds.
 const moving = () => document.getAnimations().map((a) => `moves: ${called(a.effect.target)}`);
+const lasting = () => document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime > 5000).map((a) => `moves on: ${called(a.effect.target)}`);
 
 // spaced sets text as WCAG 2.2 §1.4.12 has it.
 function spaced(yes) {
