@@ -44,10 +44,11 @@ complete -o default -F _sealpost sealpost
 	"zsh": `#compdef sealpost
 # sealpost completion zsh
 _sealpost() {
-	local line
+	local line help
 	local -a found
 	for line in "${(@f)$("${words[1]}" complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
-		[[ -n $line ]] && found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+		help=${line#*$'\t'}
+		[[ -n $line ]] && found+=("${${line%%$'\t'*}//:/\\:}${help:+:$help}")
 	done
 	if (( $#found )); then
 		_describe sealpost found
@@ -66,7 +67,7 @@ function __sealpost_complete
 	set -l tokens (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token --cut-at-cursor)
 	$tokens[1] complete -- $tokens[2..] 2>/dev/null
 end
-complete --command sealpost --arguments '(__sealpost_complete)'
+complete --command sealpost --condition 'count (__sealpost_complete) >/dev/null' --no-files --arguments '(__sealpost_complete)'
 `,
 }
 

@@ -140,18 +140,22 @@ func (p *process) confirm(yes bool, question string) error {
 	if yes {
 		return nil
 	}
+	nobody := usageError{errors.New("this asks first, and nobody can answer here: give --yes")}
 	if f, ok := p.stdin.(*os.File); !ok || !isTerminal(f) {
-		return usageError{errors.New("this asks first, and nobody can answer here: give --yes")}
+		return nobody
 	}
 	fmt.Fprintf(p.stderr, "%s Type yes: ", question)
 	answer, err := bufio.NewReader(p.stdin).ReadString('\n')
-	if strings.TrimSpace(answer) != "yes" {
-		return errors.Join(errors.New("nothing was done"), err)
+	switch {
+	case err != nil:
+		return nobody
+	case strings.TrimSpace(answer) != "yes":
+		return errors.New("nothing was done")
 	}
 	return nil
 }
 
-// isTerminal is true of other devices of characters, too.
+// isTerminal is true of other devices of characters, too: they end, or answer no.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0

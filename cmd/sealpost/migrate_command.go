@@ -49,6 +49,9 @@ func (c migrateStatus) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if err := s.mustExist(); err != nil {
+		return err
+	}
 	db, err := openStore(p.ctx, &s)
 	if err != nil {
 		return err
