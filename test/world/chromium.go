@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	chromium "github.com/sealpost/sealpost/test/browser"
 )
@@ -148,6 +150,21 @@ func (t *Tab) hear(event any) {
 	}
 }
 
+// Complains waits until the browser complains about something, which is as it
+// should be.
+func (t *Tab) Complains(about string) {
+	t.W.T.Helper()
+	Eventually(t.W.T, "complaint about "+about, func() bool {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		i := slices.IndexFunc(t.troubles, func(trouble string) bool { return strings.Contains(trouble, about) })
+		if i >= 0 {
+			t.troubles = slices.Delete(t.troubles, i, i+1)
+		}
+		return i >= 0
+	})
+}
+
 func (t *Tab) rememberCookies() {
 	ctx, stop := context.WithTimeout(t.ctx, 10*time.Second)
 	defer stop()
@@ -194,6 +211,27 @@ func (t *Tab) Types(selector, what string) {
 	t.W.T.Helper()
 	t.Front()
 	t.do("type into "+selector, chromedp.SendKeys(chromedp.CSS(selector), what))
+}
+
+// Press presses keys, wherever the focus is.
+func (t *Tab) Press(keys string) {
+	t.W.T.Helper()
+	t.Front()
+	t.do("press keys", chromedp.KeyEvent(keys))
+}
+
+// Reaches presses Tab until the focus is on an element.
+func (t *Tab) Reaches(selector string) {
+	t.W.T.Helper()
+	t.Front()
+	for range 100 {
+		if there, err := ask[bool](t, "document.activeElement?.matches("+strconv.Quote(selector)+")"); err == nil && there {
+			return
+		}
+		t.do("press Tab", chromedp.KeyEvent(kb.Tab))
+	}
+	t.Shot(failed)
+	t.W.T.Fatalf("%s: the Tab key does not come to %s", t.name, selector)
 }
 
 // ask evaluates an expression. A page that gives way to another fails that.
