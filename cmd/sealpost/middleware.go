@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -57,6 +58,10 @@ func requestID(ctx context.Context) string {
 	return ""
 }
 
+// statusGone is told of a request whose client hung up before there was an
+// answer, as nginx does. The failure it came to is no failure of ours.
+const statusGone = 499
+
 // logRequests writes one line per request. Of the address it tells the route
 // that matched, never what was asked: query, token and path stay out.
 func logRequests(logger *slog.Logger, m *metrics, tracer trace.Tracer, now func() time.Time) func(http.Handler) http.Handler {
@@ -69,8 +74,11 @@ func logRequests(logger *slog.Logger, m *metrics, tracer trace.Tracer, now func(
 			ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 			defer func() { // an answer that a panic cut off has its line, too
 				status := ww.Status()
-				if status == 0 {
+				switch {
+				case status == 0:
 					status = http.StatusOK
+				case status >= 500 && errors.Is(ctx.Err(), context.Canceled):
+					status = statusGone
 				}
 				e.mu.Lock()
 				defer e.mu.Unlock()

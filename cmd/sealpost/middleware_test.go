@@ -89,6 +89,7 @@ func house(t *testing.T, issuer string) (http.Handler, *bytes.Buffer) {
 		_, _ = io.WriteString(w, "half an ans")
 		panic("token topsecret")
 	})
+	r.Get("/busy", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	r.Get("/hang-up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	r.Get("/nil", func(_ http.ResponseWriter, r *http.Request) { _ = r.Response.Status })
 	r.Post("/body", func(w http.ResponseWriter, r *http.Request) {
@@ -143,6 +144,25 @@ func TestAPanicIsA500AndOneLine(t *testing.T) {
 		if api := ask(h, "GET", "https://login.example.com"+path, "application/json"); api.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: a program gets %s", path, api.Header.Get("Content-Type"))
 		}
+	}
+}
+
+// A browser that hangs up makes the database call fail, and nobody is to be
+// woken for it.
+func TestWhoHangsUpIsNoFailure(t *testing.T) {
+	h, out := house(t, "https://login.example.com")
+	for path, want := range map[string]string{"/busy": `"level":"INFO"`, "/panic": `"level":"ERROR"`} {
+		out.Reset()
+		ctx, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "https://login.example.com"+path, nil))
+		if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), `"status":499`) {
+			t.Errorf("%s: want %s and status 499: %s", path, want, out)
+		}
+	}
+	out.Reset()
+	if ask(h, "GET", "https://login.example.com/busy", "text/html"); !strings.Contains(out.String(), `"level":"ERROR"`) || !strings.Contains(out.String(), `"status":503`) {
+		t.Errorf("whoever waits gets %s", out)
 	}
 }
 
