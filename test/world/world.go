@@ -57,6 +57,7 @@ func New(t testing.TB, engine string) *World {
 		"issuer":       w.Issuer,
 		"listen":       strings.TrimPrefix(w.Issuer, "http://"),
 		"admin_listen": "off",
+		"log_level":    "debug", // nothing secret is told at any
 		"database":     w.Database,
 		"secret":       w.secret,
 		"clients":      []any{w.App.Settings()},
