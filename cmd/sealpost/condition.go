@@ -98,6 +98,8 @@ func (in *instance) ready(ctx context.Context) (r readiness, ok bool) {
 	defer cancel()
 	b, err := in.store.Backlog(ctx)
 	switch {
+	case in.stopping.Load():
+		return readiness{Status: "stopping"}, false
 	case err != nil:
 		return readiness{Status: "database unreachable"}, false
 	case len(in.ring.Ages()) < len(keys.Algorithms):

@@ -37,6 +37,10 @@ type Settings struct {
 	// Where `/metrics` (Prometheus), `/healthz` and `/readyz` are served for the machine's own eyes.
 	// `off` switches it off.
 	AdminListen string `yaml:"admin_listen"`
+	// How long a server that was told to stop goes on serving while `/readyz`
+	// says 503, for balancers that ask it and do not try another replica: a
+	// little more than they take to notice.
+	Drain Duration `yaml:"drain"`
 	// What is logged: `debug`, `info` (a line for each request), `warn` or `error`.
 	LogLevel string `yaml:"log_level"`
 	// Networks (CIDR) of the proxies in front, whose `X-Forwarded-For`, or
@@ -508,6 +512,7 @@ func (s *Settings) validateLifetimes(wrong *problems) {
 		{"tokens.refresh_ttl", s.Tokens.RefreshTTL, time.Minute, 10 * 365 * 24 * time.Hour},
 		{"tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 10 * 365 * 24 * time.Hour},
 		{"keys.rotate", s.Keys.Rotate, 48 * time.Hour, 10 * 365 * 24 * time.Hour},
+		{"drain", s.Drain, 0, time.Hour},
 	} {
 		if v := time.Duration(d.value); v < d.min || v > d.max {
 			wrong.add(d.key, d.value, "must be between %s and %s", Duration(d.min), Duration(d.max))

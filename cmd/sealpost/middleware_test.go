@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func house(t *testing.T, issuer string) (http.Handler, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	in := &instance{issuer: origin, pages: pages, logger: newLogger(&out, slog.LevelInfo), metrics: newMetrics(), tracer: noop.Tracer{}, now: func() time.Time { return time.Unix(1e9, 0) }}
+	in := &instance{issuer: origin, pages: pages, logger: newLogger(&out, slog.LevelInfo), metrics: newMetrics(), stopping: new(atomic.Bool), tracer: noop.Tracer{}, now: func() time.Time { return time.Unix(1e9, 0) }}
 	r := chi.NewRouter()
 	r.Use(in.middleware()...)
 	r.Get("/healthz", func(http.ResponseWriter, *http.Request) {})

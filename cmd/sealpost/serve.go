@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -98,6 +99,7 @@ type instance struct {
 	outbox   interface{ Run(context.Context) error } // login.Outbox
 
 	routes    *routes
+	stopping  *atomic.Bool // it was told to
 	servers   []*http.Server
 	listeners []net.Listener
 
@@ -108,7 +110,7 @@ type instance struct {
 // build makes an instance of valid settings and opens its listeners. Dev mode
 // brings a listener of its own and adds pages with extra; both may be nil.
 func build(ctx context.Context, p *process, s Settings, public net.Listener, extra func(chi.Router)) (_ *instance, err error) {
-	in := &instance{now: p.now, level: new(slog.LevelVar), metrics: newMetrics(), routes: new(routes)}
+	in := &instance{now: p.now, level: new(slog.LevelVar), metrics: newMetrics(), routes: new(routes), stopping: new(atomic.Bool)}
 	in.logger = newLogger(p.stderr, in.level)
 	slog.SetDefault(slog.New(ownRecords{in.logger.Handler()}))
 	if in.issuer, err = url.Parse(s.Issuer); err != nil {
@@ -291,6 +293,7 @@ func (in *instance) router() chi.Router {
 // middleware stands before every page, the outermost first.
 func (in *instance) middleware() chi.Middlewares {
 	return chi.Middlewares{
+		in.lastAnswers,
 		tellHops(in.secret, in.settings.Issuer, in.settings.TrustedProxies, in.now),
 		realAddress(in.settings.TrustedProxies), // before the log, which tells where from
 		logRequests(in.logger, in.metrics, in.tracer, in.now),
@@ -302,10 +305,21 @@ func (in *instance) middleware() chi.Middlewares {
 	}
 }
 
+// lastAnswers ends connections by and by once the instance stops, so that who
+// keeps them open goes elsewhere before they break.
+func (in *instance) lastAnswers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if in.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // adminRouter serves what only the machine and its operators see.
 func (in *instance) adminRouter() chi.Router {
 	r := chi.NewRouter()
-	r.Use(securityHeaders(in.issuer), recoverPanics(in.pages))
+	r.Use(in.lastAnswers, securityHeaders(in.issuer), recoverPanics(in.pages))
 	in.probes(r, true)
 	r.Method(http.MethodGet, "/metrics", in.metrics.handler())
 	profiles(r)
@@ -442,8 +456,9 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// run serves until ctx ends or a listener fails, then finishes what is under
-// way: first requests, then the mail they queued, then the database.
+// run serves until ctx ends, and for as long after that as balancers take to
+// notice, or until a listener fails. Then it finishes what is under way: first
+// requests, then the mail they queued, then the database.
 func (in *instance) run(ctx context.Context) error {
 	failed := make(chan error, len(in.servers)) // each says one thing at most
 	for i, server := range in.servers {
@@ -461,7 +476,13 @@ func (in *instance) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			in.logger.Info("stopping")
+			in.stopping.Store(true)
 			serving = false
+			select {
+			case <-time.After(time.Duration(current.settings.Drain)):
+			case err = <-failed:
+			case err = <-broken:
+			}
 		case err = <-failed:
 			serving = false
 		case err = <-broken:

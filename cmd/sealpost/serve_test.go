@@ -327,6 +327,43 @@ func TestAStopFinishesWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// A balancer that asks /readyz hears of a stop before anybody is refused.
+func TestAStopIsToldBeforeAnybodyIsRefused(t *testing.T) {
+	s := settingsOf(t, "sqlite")
+	s.Drain = Duration(time.Hour)
+	in, _ := buildInstance(t, s, time.Now, nil)
+	client, stop, ended := running(t, in)
+	client.Transport.(*http.Transport).DisableKeepAlives = false
+	get := func(path string, status int, last bool) {
+		t.Helper()
+		res, err := client.Get("http://login.example.com" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != status || res.Close != last {
+			t.Errorf("%s: %s, the last answer of its connection: %t", path, res.Status, res.Close)
+		}
+	}
+	get("/readyz", 200, false)
+	get("/login", 200, false)
+	stop()
+	for deadline := time.After(patience); !in.stopping.Load(); time.Sleep(time.Millisecond) {
+		select {
+		case <-deadline:
+			t.Fatal("it does not stop")
+		default:
+		}
+	}
+	get("/readyz", 503, true)
+	get("/healthz", 200, true)
+	get("/login", 200, true)
+	_ = in.listeners[0].Close() // ends the hour
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("run: %v", err)
+	}
+}
+
 // in503 asks whether the database of the settings can still be used.
 func in503(ctx context.Context, s Settings) error {
 	db, err := openStore(ctx, &s)
