@@ -108,9 +108,36 @@ func execute(url, query string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// startPostgres starts a server on a free port of the loopback address and
-// gives the URL of a role that may create databases and nothing else.
+// NewServer starts a server with nothing on it, which goes away with the
+// process, and gives the URL of its superuser. Without the binaries the test
+// fails, whatever SEALPOST_TEST_POSTGRES names.
+func NewServer(t testing.TB) string {
+	t.Helper()
+	superuser, err := startServer()
+	if err != nil {
+		t.Fatalf("postgrestest: %v", err)
+	}
+	return superuser
+}
+
+// startPostgres starts a server and gives the URL of a role that may create
+// databases and nothing else.
 func startPostgres() (string, error) {
+	superuser, err := startServer()
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(superuser)
+	if err != nil {
+		return "", err
+	}
+	password := rand.Text()
+	return roleURL("sealpost", password, u.Host), execute(superuser, "CREATE ROLE sealpost LOGIN CREATEDB PASSWORD '"+password+"'")
+}
+
+// startServer starts a server on a free port of the loopback address and gives
+// the URL of its superuser.
+func startServer() (string, error) {
 	bin, err := findPostgres()
 	if err != nil {
 		return "", err
@@ -126,10 +153,8 @@ func startPostgres() (string, error) {
 					-c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
 					-c autovacuum=off -c shared_buffers=32MB -c max_connections=100`, bin, host, port)
 		},
-		func(address string) error {
-			return execute(roleURL("postgres", password, address), "CREATE ROLE sealpost LOGIN CREATEDB PASSWORD '"+password+"'")
-		})
-	return roleURL("sealpost", password, address), err
+		func(address string) error { return execute(roleURL("postgres", password, address), "SELECT 1") })
+	return roleURL("postgres", password, address), err
 }
 
 func roleURL(role, password, address string) string {
