@@ -16,6 +16,9 @@ have_pgbouncer() { command -v pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 have_compiler() { command -v gcc || command -v clang; }
 have_pg_dump() { command -v pg_dump; }
 have_nginx() { command -v nginx || [ -x /usr/sbin/nginx ]; }
+have_openssl() { command -v openssl; }
+have_curl() { command -v curl; }
+have_jq() { command -v jq; }
 have_systemd() { command -v systemd-analyze; }
 have_apache() { [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ]; }
 have_node() { node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
@@ -41,6 +44,9 @@ have_chromium >/dev/null 2>&1 || packages="$packages chromium"
 if [ "${1:-}" = integration ]; then # apache2-bin: the server, and no service
 	have_apache || packages="$packages apache2-bin libapache2-mod-auth-openidc"
 	have_nginx >/dev/null 2>&1 || packages="$packages nginx-light"
+	have_openssl >/dev/null 2>&1 || packages="$packages openssl"
+	have_curl >/dev/null 2>&1 || packages="$packages curl"
+	have_jq >/dev/null 2>&1 || packages="$packages jq"
 	have_systemd >/dev/null 2>&1 || packages="$packages systemd"
 	have_node >/dev/null 2>&1 || packages="$packages nodejs"
 	have_npm >/dev/null 2>&1 || packages="$packages npm"

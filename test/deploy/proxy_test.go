@@ -40,7 +40,7 @@ func TestNginx(t *testing.T) {
 		t.Errorf("nginx -t: %v\n%s", err, out)
 	}
 	for _, replica := range []string{"127.0.0.1:8081", "127.0.0.1:8082"} { // deploy/systemd/replica.conf
-		if !strings.Contains(read(t, "nginx/sealpost.conf"), "server "+replica+";") {
+		if !strings.Contains(read(t, "nginx/sealpost.conf"), "server "+replica+" ") {
 			t.Errorf("nginx does not ask %s", replica)
 		}
 	}

@@ -20,9 +20,7 @@ import (
 func TestApacheLetsAPersonThroughByMailedLink(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		a := newApache(t, w)
-		// The claims come from userinfo.
-		w.start(a.client(map[string]any{"id_token_claims": false}), nil)
-		a.run()
+		a.run("--no-id-token-claims", nil) // they come from userinfo
 		eve, b := person("Eve"), w.browser()
 		a.knows(b.signIn(a.origin+"/some/page?of=it", eve), "/some/page?of=it", eve)
 		a.knows(b.open(a.origin+"/other"), "/other", eve)
@@ -38,10 +36,7 @@ func TestApacheLetsAPersonThroughByMailedLink(t *testing.T) {
 func TestApacheForgetsAPersonByBackChannelLogout(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		a := newApache(t, w)
-		w.start(a.client(map[string]any{
-			"backchannel_logout_uri": a.origin + "/oidc/callback?logout=backchannel", "backchannel_logout_session_required": true,
-		}), map[string]any{"outbound": map[string]any{"allow": []string{"127.0.0.0/8", "::1/128"}, "ca_file": authority(t).file("authority.pem")}})
-		a.run()
+		a.run("", map[string]any{"outbound": map[string]any{"allow": []string{"127.0.0.0/8", "::1/128"}, "ca_file": authority(t).file("authority.pem")}})
 		fay, here, there := person("Fay"), w.browser(), w.browser()
 		a.knows(here.signIn(a.origin+"/", fay), "/", fay)
 		a.knows(there.signIn(a.origin+"/", fay), "/", fay)
@@ -53,12 +48,7 @@ func TestApacheForgetsAPersonByBackChannelLogout(t *testing.T) {
 }
 
 // apache is mod_auth_openidc before something that knows nothing of logins.
-type apache struct {
-	relyingParty
-	t        testing.TB
-	w        *world
-	upstream string
-}
+type apache struct{ *recipe }
 
 func newApache(t testing.TB, w *world) *apache {
 	t.Helper()
@@ -66,16 +56,9 @@ func newApache(t testing.TB, w *world) *apache {
 		_ = json.NewEncoder(rw).Encode(request{r.URL.String(), r.Header.Get("OIDC_CLAIM_email"), r.Header.Get("OIDC_CLAIM_email_verified"), r.Header.Get("OIDC_CLAIM_sub")})
 	}))
 	t.Cleanup(upstream.Close)
-	a := &apache{t: t, w: w, upstream: upstream.URL}
-	a.listen, a.secret = "127.0.0.1:"+freePort(t), rand.Text()
-	a.origin = "https://" + a.listen
+	a := &apache{newRecipe(t, w)}
+	a.upstream = upstream.URL
 	return a
-}
-
-// client is the application in the settings of the provider.
-func (a *apache) client(changes map[string]any) map[string]any {
-	changes["redirect_uris"] = []string{a.origin + "/oidc/callback"}
-	return a.relyingParty.client(changes)
 }
 
 // request is what reached the application, and who made it.
@@ -112,31 +95,22 @@ SSLEngine on
 SSLCertificateFile "{{.Certificate}}"
 SSLCertificateKeyFile "{{.Key}}"
 
-OIDCProviderMetadataURL {{.Issuer}}/.well-known/openid-configuration
 OIDCCABundlePath "{{.Authority}}"
-OIDCClientID application
-OIDCClientSecret {{.Secret}}
-OIDCRedirectURI {{.Origin}}/oidc/callback
-OIDCCryptoPassphrase {{.Passphrase}}
-OIDCScope "openid email profile groups"
-OIDCPKCEMethod S256
-OIDCRemoteUserClaim email
-OIDCPassClaimsAs headers
-
 ProxyPass / {{.Upstream}}/
-<Location />
-	AuthType openid-connect
-	Require valid-user
-</Location>
+{{.Recipe}}
 <Location /bye>
 	AuthType None
 	Require all granted
 </Location>
 `))
 
-// run starts the server and waits until it answers.
-func (a *apache) run() {
+// run adds the client of the page, with some more options, starts provider and
+// server and waits until they answer.
+func (a *apache) run(options string, more map[string]any) {
 	a.t.Helper()
+	a.w.start(nil, more)
+	secret := a.w.addClient(strings.TrimSpace(a.page("sh", "client add apache")) + " " + options)
+	recipe := strings.NewReplacer("OIDCClientSecret …", "OIDCClientSecret "+secret, "OIDCCryptoPassphrase …", "OIDCCryptoPassphrase "+rand.Text()).Replace(a.page("apache", "OIDCClientID"))
 	binary, err := exec.LookPath(cmp.Or(os.Getenv("SEALPOST_TEST_APACHE"), "apache2"))
 	if err != nil {
 		binary, err = exec.LookPath("/usr/sbin/apache2") // sbin may not be in PATH
@@ -150,10 +124,9 @@ func (a *apache) run() {
 	dir := a.t.TempDir()
 	var config strings.Builder
 	if err := apacheConfig.Execute(&config, map[string]any{
-		"Dir": dir, "Listen": a.listen, "Origin": a.origin, "Upstream": a.upstream, "Issuer": a.w.issuer, "Root": os.Geteuid() == 0,
+		"Dir": dir, "Listen": a.listen, "Upstream": a.upstream, "Recipe": recipe, "Root": os.Geteuid() == 0,
 		"Modules": apacheModules, "Load": []string{"mpm_event", "authn_core", "authz_core", "authz_user", "proxy", "proxy_http", "ssl", "auth_openidc"},
 		"Certificate": authority(a.t).file("certificate.pem"), "Key": authority(a.t).file("key.pem"), "Authority": authority(a.t).file("authority.pem"),
-		"Secret": a.secret, "Passphrase": rand.Text(),
 	}); err != nil {
 		a.t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ func TestAuthlibSignsInByMailedLink(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		rp := w.relyingParty()
 		w.start(rp.client(nil), nil)
-		w.run(rp, python(t, "authlib_rp.py"), nil)
+		recipe, _ := code(t, w, rp, "python")
+		w.run(rp, python(t, "authlib_rp.py"), map[string]any{"recipe": recipe})
 		dot := person("Dot")
 		var got login
 		w.browser().signIn(rp.origin+"/login", dot).says(&got)

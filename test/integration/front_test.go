@@ -53,12 +53,15 @@ func front(t testing.TB, to string, w *wire) string {
 	return port
 }
 
-// private is a certificate for this machine, and the authority that signed it
-// and that nobody knows who was not told.
+// private is an authority that nobody knows who was not told, and a certificate
+// of its for this machine.
 type private struct {
 	certificate tls.Certificate
 	pool        *x509.CertPool
 	dir         string // of the files
+
+	root *x509.Certificate
+	key  *ecdsa.PrivateKey
 }
 
 // file is the name of authority.pem, certificate.pem or key.pem.
@@ -78,39 +81,25 @@ func authority(t testing.TB) private {
 
 var newAuthority = sync.OnceValues(func() (private, error) {
 	p := private{pool: x509.NewCertPool(), dir: scratch}
-	from, to := time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-	root := &x509.Certificate{
+	from, to := validity()
+	p.root = &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Authority"}, NotBefore: from, NotAfter: to,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: from, NotAfter: to,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	var err error
+	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return p, err
 	}
-	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, err := x509.CreateCertificate(rand.Reader, p.root, p.root, p.key.Public(), p.key)
 	if err != nil {
 		return p, err
 	}
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	p.pool.AppendCertsFromPEM(authority)
+	certificate, key, err := p.issue("localhost", "127.0.0.1")
 	if err != nil {
 		return p, err
 	}
-	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, rootKey.Public(), rootKey)
-	if err != nil {
-		return p, err
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, leafKey.Public(), rootKey)
-	if err != nil {
-		return p, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
-	if err != nil {
-		return p, err
-	}
-	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: rootDER})
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER})
-	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	if err := errors.Join(
 		os.WriteFile(p.file("authority.pem"), authority, 0o644),
 		os.WriteFile(p.file("certificate.pem"), certificate, 0o644),
@@ -118,7 +107,42 @@ var newAuthority = sync.OnceValues(func() (private, error) {
 	); err != nil {
 		return p, err
 	}
-	p.pool.AppendCertsFromPEM(authority)
-	p.certificate = tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: leafKey}
-	return p, nil
+	p.certificate, err = tls.X509KeyPair(certificate, key)
+	return p, err
 })
+
+// validity is from when until when a certificate is good, about as long as
+// those of Let's Encrypt.
+func validity() (from, to time.Time) {
+	now := time.Now()
+	return now.Add(-time.Hour), now.Add(90 * 24 * time.Hour)
+}
+
+// issue makes a certificate for names and addresses, and its key.
+func (p private) issue(names ...string) (certificate, key []byte, err error) {
+	from, to := validity()
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, NotBefore: from, NotAfter: to,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, name)
+		}
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, p.root, private.Public(), p.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
+}

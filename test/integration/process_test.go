@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type process struct {
 	cmd   *exec.Cmd
 	out   output
 	ended chan struct{}
+	told  bool // to stop
 }
 
 // output collects what a process writes.
@@ -47,15 +49,16 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func startProcess(t testing.TB, cmd *exec.Cmd, environ ...string) *process {
+// environ is that of the tests without settings, which come from a test alone.
+func environ() []string {
+	own := slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "SEALPOST_") })
+	return append(own, "GORACE=atexit_sleep_ms=0")
+}
+
+func startProcess(t testing.TB, cmd *exec.Cmd, more ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "SEALPOST_") { // settings come from the test alone
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
-	cmd.Env = append(append(cmd.Env, "GORACE=atexit_sleep_ms=0"), environ...)
+	cmd.Env = append(environ(), more...)
 	if cmd.Dir == "" {
 		cmd.Dir = t.TempDir()
 	}
@@ -111,9 +114,13 @@ func (p *process) over() bool {
 	}
 }
 
-// stop tells the process to stop, and wants it to end well.
+// stop tells the process to stop, once, and wants it to end well.
 func (p *process) stop() {
 	p.t.Helper()
+	if p.told {
+		return
+	}
+	p.told = true
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Errorf("%s ended too early: %s", p.cmd, p.cmd.ProcessState)
 		return
@@ -145,30 +152,30 @@ var ports struct {
 // gives it once.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.taken == nil {
-		ports.taken = map[int]bool{}
-	}
 	for range 1000 {
 		n, err := rand.Int(rand.Reader, big.NewInt(portsTo-portsFrom))
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := portsFrom + int(n.Int64())
-		if ports.taken[port] {
-			continue
+		if port := portsFrom + int(n.Int64()); takePort(port) {
+			return strconv.Itoa(port)
 		}
-		ports.taken[port] = true
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return strconv.Itoa(port)
 	}
 	t.Fatal("no port is free")
 	return ""
+}
+
+// takePort says whether nobody listens on a port and nobody has been given it.
+func takePort(port int) bool {
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.taken == nil {
+		ports.taken = map[int]bool{}
+	}
+	if ports.taken[port] {
+		return false
+	}
+	ports.taken[port] = true
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	return err == nil && l.Close() == nil
 }

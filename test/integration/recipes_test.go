@@ -3,11 +3,11 @@
 package integration
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,19 +20,28 @@ import (
 // of Sealpost those of deploy/; only addresses, ports and certificates are the
 // test's.
 
+func TestOAuth2ProxyLetsAPersonThroughByMailedLink(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, w *world) {
+		r := newRecipe(t, w)
+		r.origin = "https://127.0.0.1:" + front(t, r.asked, nil)
+		r.letsThrough(r.oauth2Proxy())
+	})
+}
+
 func TestNginxLetsAPersonThroughByMailedLink(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		r := newRecipe(t, w)
-		r.nginx("server {\n\tlisten " + r.listen + " ssl;\n" + r.certificate() + r.page("nginx") + "}\n")
-		r.letsThrough()
+		r.nginx("server {\n\tlisten " + r.listen + " ssl;\n" + r.certificate() + r.page("nginx", "auth_request") + "}\n")
+		r.letsThrough(r.oauth2Proxy("--upstream=http://"+r.upstream, asksFirst))
 	})
 }
 
 func TestCaddyLetsAPersonThroughByMailedLink(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		r := newRecipe(t, w)
-		r.caddy(strings.Replace(r.page("caddyfile"), "app.example.com {", r.origin+" {\n"+r.tls(), 1))
-		r.letsThrough()
+		site := strings.TrimPrefix(r.origin, "https://") + " {\n"
+		r.caddy(strings.Replace(r.page("caddyfile", "forward_auth"), site, site+r.tls(), 1))
+		r.letsThrough(r.oauth2Proxy("--upstream=http://"+r.upstream, asksFirst))
 	})
 }
 
@@ -40,17 +49,7 @@ func TestSealpostBehindTheNginxOfDeploy(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		r := newRecipe(t, w)
 		r.inFront()
-		conf := r.deployed("nginx/sealpost.conf")
-		conf = regexp.MustCompile(`(?s)server \{\s+listen 80;.*?\n\}\n`).ReplaceAllString(conf, "")
-		conf = regexp.MustCompile(`listen \[::\]:443[^;]*;`).ReplaceAllString(conf, "")
-		conf = strings.Replace(conf, "listen 443 ", "listen "+strings.TrimPrefix(w.issuer, "https://localhost:")+" ", 1)
-		conf = strings.Replace(conf, "server_name login.example.com;", "server_name localhost;", 1)
-		conf = regexp.MustCompile(`(?m)^\s*ssl_certificate(_key)? .*\n`).ReplaceAllString(conf, "")
-		conf = strings.Replace(conf, "server_name localhost;", "server_name localhost;\n"+r.certificate(), 1)
-		conf = strings.Replace(conf, "Host $host;", "Host $http_host;", 1) // a port that is not the default
-		conf = strings.Replace(conf, "server 127.0.0.1:8081;", "server "+w.listen+";", 1)
-		conf = strings.Replace(conf, "\tserver 127.0.0.1:8082;\n", "", 1)
-		r.nginx(conf)
+		r.nginx(r.sealpostNginx(w.listen))
 		r.behind()
 	})
 }
@@ -76,14 +75,30 @@ type recipe struct {
 
 func newRecipe(t testing.TB, w *world) *recipe {
 	t.Helper()
+	r := &recipe{t: t, w: w, asked: "127.0.0.1:" + freePort(t), upstream: application(t)}
+	r.listen = "127.0.0.1:" + freePort(t)
+	r.origin = "https://" + r.listen
+	return r
+}
+
+// application starts something that knows nothing of logins and says what it was
+// asked, and by whom, and gives its address.
+func application(t testing.TB) string {
+	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(rw).Encode([]string{r.URL.String(), r.Header.Get("X-Forwarded-Email")})
 	}))
 	t.Cleanup(upstream.Close)
-	r := &recipe{t: t, w: w, asked: "127.0.0.1:" + freePort(t), upstream: strings.TrimPrefix(upstream.URL, "http://")}
-	r.listen, r.secret = "127.0.0.1:"+freePort(t), rand.Text()
-	r.origin = "https://" + r.listen
-	return r
+	return strings.TrimPrefix(upstream.URL, "http://")
+}
+
+// reached wants a page of the application, asked by somebody.
+func (p page) reached(at, email string) {
+	p.t.Helper()
+	var got []string
+	if p.says(&got); got[0] != at || got[1] != email {
+		p.t.Errorf("the application got %q, want %s of %s", got, at, email)
+	}
 }
 
 func (r *recipe) file(name, content string) string {
@@ -95,18 +110,25 @@ func (r *recipe) file(name, content string) string {
 	return file
 }
 
-// page is the block of a kind on the page of recipes, with the addresses of the test.
-func (r *recipe) page(kind string) string {
+// page is the first block of a kind on the page of recipes that has some words,
+// with the addresses of the test.
+func (r *recipe) page(kind, words string) string {
 	r.t.Helper()
-	text, err := os.ReadFile("../../docs/integrations/proxies.md")
-	if err != nil {
-		r.t.Fatal(err)
+	for _, block := range documented(r.t, "integrations/proxies.md", kind) {
+		if strings.Contains(block, words) {
+			return r.differs().Replace(block)
+		}
 	}
-	block := regexp.MustCompile("(?s)\n```" + kind + "\n(.*?)```").FindSubmatch(text)
-	if block == nil {
-		r.t.Fatalf("the page has no %s", kind)
-	}
-	return strings.NewReplacer("127.0.0.1:4180", r.asked, "127.0.0.1:3000", r.upstream).Replace(string(block[1]))
+	r.t.Fatalf("the page has no %s with %s", kind, words)
+	return ""
+}
+
+// differs is all that differs from the page.
+func (r *recipe) differs() *strings.Replacer {
+	return strings.NewReplacer(
+		"login.example.com", strings.TrimPrefix(r.w.issuer, "https://"), "app.example.com", strings.TrimPrefix(r.origin, "https://"),
+		"127.0.0.1:4180", r.asked, "127.0.0.1:3000", r.upstream,
+	)
 }
 
 func (r *recipe) deployed(name string) string {
@@ -116,6 +138,24 @@ func (r *recipe) deployed(name string) string {
 		r.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// sealpostNginx is the site of deploy/ at the issuer, before some replicas.
+func (r *recipe) sealpostNginx(replicas ...string) string {
+	r.t.Helper()
+	conf := r.deployed("nginx/sealpost.conf")
+	servers := regexp.MustCompile(`(?m)^\tserver 127\.0\.0\.1:808\d(.*;)\n`)
+	var upstream string
+	for _, replica := range replicas {
+		upstream += "\tserver " + replica + servers.FindStringSubmatch(conf)[1] + "\n"
+	}
+	conf = strings.Replace(servers.ReplaceAllString(conf, ""), "upstream sealpost {\n", "upstream sealpost {\n"+upstream, 1)
+	conf = regexp.MustCompile(`(?s)server \{\s+listen 80;.*?\n\}\n`).ReplaceAllString(conf, "")
+	conf = regexp.MustCompile(`listen \[::\]:443[^;]*;`).ReplaceAllString(conf, "")
+	conf = strings.Replace(conf, "listen 443 ", "listen "+strings.TrimPrefix(r.w.issuer, "https://localhost:")+" ", 1)
+	conf = regexp.MustCompile(`(?m)^\s*ssl_certificate(_key)? .*\n`).ReplaceAllString(conf, "")
+	conf = strings.ReplaceAll(conf, "server_name login.example.com;", "server_name localhost;\n"+r.certificate())
+	return strings.Replace(conf, "Host $host;", "Host $http_host;", 1) // a port that is not the default
 }
 
 // certificate is the one of the test in nginx, and tls in Caddy.
@@ -129,65 +169,99 @@ func (r *recipe) tls() string {
 
 func (r *recipe) nginx(sites string) {
 	r.t.Helper()
+	startProcess(r.t, exec.Command(nginx(r.t), "-c", r.file("nginx.conf", "master_process off;\n"+nginxConfig(r.t.TempDir(), sites))))
+}
+
+// nginx is the installed program.
+func nginx(t testing.TB) string {
+	t.Helper()
 	binary, err := exec.LookPath("nginx")
 	if err != nil {
 		binary, err = exec.LookPath("/usr/sbin/nginx") // sbin may not be in PATH
 	}
 	if err != nil {
-		r.t.Fatalf("nginx is missing (%v); run: make test-integration, or apt-get install nginx-light", err)
+		t.Fatalf("nginx is missing (%v); run: make test-integration, or apt-get install nginx-light", err)
 	}
-	dir := r.t.TempDir()
+	return binary
+}
+
+// nginxConfig is the main file for sites; nginx writes into a folder.
+func nginxConfig(dir, sites string) string {
 	var temporary string
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temporary += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
-	startProcess(r.t, exec.Command(binary, "-c", r.file("nginx.conf",
-		"daemon off;\nmaster_process off;\nerror_log stderr;\npid "+dir+"/pid;\nevents {}\nhttp {\naccess_log off;\n"+temporary+sites+"}\n")))
+	return "daemon off;\nerror_log stderr;\npid " + dir + "/pid;\nevents {}\nhttp {\naccess_log off;\n" + temporary + sites + "}\n"
+}
+
+// made is a program that make puts into bin.
+func made(t testing.TB, name string) string {
+	t.Helper()
+	binary, err := filepath.Abs("../../bin/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(binary); err != nil {
+		t.Fatalf("%s is missing; run: make bin/%s", name, name)
+	}
+	return binary
 }
 
 func (r *recipe) caddy(sites string, environ ...string) {
 	r.t.Helper()
-	binary, err := filepath.Abs("../../bin/caddy")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if _, err := os.Stat(binary); err != nil {
-		r.t.Fatal("caddy is missing; run: make bin/caddy")
-	}
 	file := r.file("Caddyfile", "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n"+sites)
-	startProcess(r.t, exec.Command(binary, "run", "--adapter", "caddyfile", "--config", file),
+	startProcess(r.t, exec.Command(made(r.t, "caddy"), "run", "--adapter", "caddyfile", "--config", file),
 		append(environ, "XDG_DATA_HOME="+r.t.TempDir(), "XDG_CONFIG_HOME="+r.t.TempDir())...)
 }
 
-// letsThrough has somebody reach the application by way of a mail.
-func (r *recipe) letsThrough() {
+// oauth2Proxy does what the page says, and gives the link that signs out.
+func (r *recipe) oauth2Proxy(changes ...string) (signOut string) {
 	r.t.Helper()
-	r.w.start(r.client(map[string]any{"redirect_uris": []string{r.origin + "/oauth2/callback"}}), nil)
-	binary, err := filepath.Abs("../../bin/oauth2-proxy")
-	if err != nil {
-		r.t.Fatal(err)
+	r.w.start(nil, nil)
+	add, run, _ := strings.Cut(r.page("sh", "oauth2-proxy "), "\noauth2-proxy ")
+	secret := r.w.addClient(add)
+	run = strings.NewReplacer(changes...).Replace(run)
+	p := startProcess(r.t, exec.Command("sh", "-c", "exec "+made(r.t, "oauth2-proxy")+" "+run), "SECRET="+secret, "SSL_CERT_FILE="+authority(r.t).file("authority.pem"))
+	r.w.answers(p, "http://"+r.asked+"/ping")
+	r.w.answers(p, r.origin+"/oauth2/sign_in")
+	link := regexp.MustCompile("`(/oauth2/sign_out\\?[^`]+)`").FindStringSubmatch(pageText(r.t, "integrations/proxies.md"))
+	if link == nil {
+		r.t.Fatal("the page has no link that signs out")
 	}
-	if _, err := os.Stat(binary); err != nil {
-		r.t.Fatal("oauth2-proxy is missing; run: make bin/oauth2-proxy")
-	}
-	oauth2Proxy := startProcess(r.t, exec.Command(binary, "--provider=oidc", "--oidc-issuer-url="+r.w.issuer, "--client-id=application",
-		"--client-secret="+r.secret, "--redirect-url="+r.origin+"/oauth2/callback", "--code-challenge-method=S256", "--email-domain=*",
-		"--cookie-secret="+rand.Text()[:16], "--skip-provider-button", "--http-address="+r.asked, "--reverse-proxy",
-		"--upstream=static://202", "--set-xauthrequest", "--provider-ca-file="+authority(r.t).file("authority.pem")))
-	r.w.answers(oauth2Proxy, "http://"+r.asked+"/ping")
-	r.w.answers(oauth2Proxy, r.origin+"/oauth2/sign_in")
+	escaped := strings.NewReplacer("login.example.com", url.QueryEscape(strings.TrimPrefix(r.w.issuer, "https://")),
+		"app.example.com", url.QueryEscape(url.QueryEscape(strings.TrimPrefix(r.origin, "https://"))))
+	return r.origin + escaped.Replace(link[1])
+}
 
-	gus, b := person("Gus"), r.w.browser()
-	knows := func(p page, at, email string) {
-		r.t.Helper()
-		var got []string
-		if p.says(&got); got[0] != at || got[1] != email {
-			r.t.Errorf("the application got %q, want %s of %s", got, at, email)
-		}
+// addClient runs a sealpost client add of a page and gives the secret, if there
+// is one.
+func (w *world) addClient(command string) (secret string) {
+	w.t.Helper()
+	sealpost := w.sealpost()
+	cmd := exec.Command("sh", "-c", `sealpost() { "`+sealpost.Path+`" "$@"; }`+"\n"+command)
+	cmd.Env = sealpost.Env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("%v in %s\n%s", err, command, out)
 	}
-	knows(b.signIn(r.origin+"/some/page?of=it&and=more", gus), "/some/page?of=it&and=more", gus)
-	knows(b.open(r.origin+"/other"), "/other", gus)
+	if found := regexp.MustCompile(`(?m)^client_secret: (.*)$`).FindSubmatch(out); found != nil {
+		secret = string(found[1])
+	}
+	return secret
+}
+
+// asksFirst are the options of an oauth2-proxy that another proxy asks.
+const asksFirst = "--upstream=static://202 --set-xauthrequest"
+
+// letsThrough has somebody reach the application by way of a mail, and sign out.
+func (r *recipe) letsThrough(signOut string) {
+	r.t.Helper()
+	gus, b := person("Gus"), r.w.browser()
+	b.signIn(r.origin+"/some/page?of=it&and=more", gus).reached("/some/page?of=it&and=more", gus)
+	b.open(r.origin+"/other").reached("/other", gus)
 	r.w.browser().open(r.origin + "/").is("login")
+	b.submit(b.open(signOut).is("logout"), "logout").is("logged-out")
+	b.open(r.origin + "/").is("login")
 }
 
 // inFront moves the issuer to a port that the test's own proxy does not have.

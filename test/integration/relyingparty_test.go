@@ -63,7 +63,7 @@ func (w *world) run(rp relyingParty, cmd *exec.Cmd, more map[string]any) {
 		w.t.Fatal(err)
 	}
 	authority := authority(w.t).file("authority.pem")
-	p := startProcess(w.t, cmd, "RELYING_PARTY="+string(content), "NODE_EXTRA_CA_CERTS="+authority, "REQUESTS_CA_BUNDLE="+authority, "NO_PROXY=*")
+	p := startProcess(w.t, cmd, "RELYING_PARTY="+string(content), "NODE_EXTRA_CA_CERTS="+authority, "REQUESTS_CA_BUNDLE="+authority, "SSL_CERT_FILE="+authority, "NO_PROXY=*")
 	w.answers(p, rp.origin+"/ready")
 }
 

@@ -30,6 +30,7 @@ type world struct {
 	wire   *wire
 
 	settings map[string]any
+	file     string // of the settings, once a process has started
 }
 
 func newWorld(t testing.TB, engine string) *world {
@@ -55,6 +56,12 @@ func newWorld(t testing.TB, engine string) *world {
 // and waits until it is ready.
 func (w *world) start(client, more map[string]any) {
 	w.t.Helper()
+	w.answers(w.launch(client, more), w.issuer+"/readyz")
+}
+
+// launch is start without the wait.
+func (w *world) launch(client, more map[string]any) *process {
+	w.t.Helper()
 	binary, err := build()
 	if err != nil {
 		w.t.Fatal(err)
@@ -68,14 +75,14 @@ func (w *world) start(client, more map[string]any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	file := filepath.Join(w.dir, "settings.json")
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	w.file = filepath.Join(w.t.TempDir(), "settings.json")
+	if err := os.WriteFile(w.file, content, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	provider := startProcess(w.t, exec.Command(binary, "serve", "--config", file))
-	w.answers(provider, w.issuer+"/readyz")
+	provider := startProcess(w.t, exec.Command(binary, "serve", "--config", w.file))
 	w.t.Cleanup(func() { checkLog(w.t, provider, w.wire) }) // when it has ended
 	w.t.Cleanup(provider.stop)
+	return provider
 }
 
 // answers waits until a process answers at an address with 200.
