@@ -169,7 +169,7 @@ application, and asks first.
 }
 
 // revokeBatch is after how many people it says how far it has come.
-const revokeBatch = 500
+const revokeBatch = 200
 
 // Run revokes grants.
 func (c grantRevoke) Run(p *process) error {
