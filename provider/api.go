@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -223,9 +224,13 @@ func seconds(d time.Duration) string {
 // cors lets scripts of any origin call endpoints that take no cookies: tokens
 // and codes prove everything there. Nothing is allowed with credentials.
 func cors(next http.Handler) http.Handler {
+	always := http.Header{
+		"Access-Control-Allow-Origin":   {"*"},
+		"Access-Control-Expose-Headers": {"WWW-Authenticate, Retry-After, DPoP-Nonce"},
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", "*")
+		maps.Copy(h, always)
 		if next == nil || r.Method == http.MethodOptions {
 			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version")
@@ -233,7 +238,6 @@ func cors(next http.Handler) http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, DPoP-Nonce")
 		next.ServeHTTP(w, r)
 	})
 }

@@ -3,6 +3,7 @@ package provider
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -51,7 +52,7 @@ func newMetadata(cfg Config) (document, error) {
 	if err != nil {
 		return document{}, fmt.Errorf("encode metadata: %w", err)
 	}
-	return document{body: body, etag: `"` + keys.Hash(body) + `"`, contentType: "application/json"}, nil
+	return newDocument(body, `"`+keys.Hash(body)+`"`, "application/json"), nil
 }
 
 // endpoints are where everything is.
@@ -119,17 +120,23 @@ const documentMaxAge = 300
 
 // document is an answer whose bytes are ready.
 type document struct {
-	body        []byte
-	etag        string
-	contentType string
+	body   []byte
+	etag   string
+	header http.Header
+}
+
+func newDocument(body []byte, etag, contentType string) document {
+	return document{body, etag, http.Header{
+		"Content-Type":  {contentType},
+		"Etag":          {etag},
+		"Cache-Control": {"public, max-age=" + strconv.Itoa(documentMaxAge)},
+	}}
 }
 
 // ServeHTTP answers with the document, or with 304 when the caller has it.
 func (d document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Type", d.contentType)
-	h.Set("ETag", d.etag)
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(documentMaxAge))
+	maps.Copy(h, d.header)
 	for tag := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
 		if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == d.etag || tag == "*" { // RFC 9110 §13.1.2
 			w.WriteHeader(http.StatusNotModified)

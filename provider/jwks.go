@@ -6,5 +6,10 @@ import "net/http"
 // of cache, well under the time a new key is published before it signs.
 func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) {
 	body, etag := p.cfg.Keys.JWKS()
-	document{body: body, etag: etag, contentType: "application/jwk-set+json"}.ServeHTTP(w, r)
+	d := p.keySet.Load()
+	if d == nil || d.etag != etag {
+		d = new(newDocument(body, etag, "application/jwk-set+json"))
+		p.keySet.Store(d)
+	}
+	d.ServeHTTP(w, r)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -80,6 +81,7 @@ type Provider struct {
 	strangers  *fetcher // for those that say who they are by an address: they must not be in the way of the others
 	clientKeys *clientKeys
 	metadata   document // discovery, RFC 8414
+	keySet     atomic.Pointer[document]
 	domains    []string // WebFinger; lower case
 	csrf       *http.CrossOriginProtection
 	notices    *notices

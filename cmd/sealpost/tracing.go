@@ -41,6 +41,9 @@ func startTracing(ctx context.Context, getenv func(string) string) (tracer trace
 // startSpan begins the span of a request. Whoever calls may name a trace of
 // theirs: ours links to it and is none of it, or they could fill ours.
 func startSpan(ctx context.Context, tracer trace.Tracer, r *http.Request) (context.Context, trace.Span) {
+	if _, off := tracer.(noop.Tracer); off {
+		return ctx, noop.Span{}
+	}
 	theirs := propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer)}
 	if trace.SpanContextFromContext(theirs).IsValid() {
@@ -52,6 +55,9 @@ func startSpan(ctx context.Context, tracer trace.Tracer, r *http.Request) (conte
 // endSpan tells what a request's line tells of it: the route, never what was
 // asked.
 func endSpan(span trace.Span, r *http.Request, route string, status int) {
+	if !span.IsRecording() {
+		return
+	}
 	method := knownMethod(r.Method)
 	span.SetName(method + " " + route)
 	span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route), attribute.Int("http.response.status_code", status))
