@@ -257,6 +257,11 @@ func TestOpenRedirects(t *testing.T) {
 				if p.At.Hostname() != "localhost" || leadsAway(p) {
 					t.Errorf("%s with %q leads to %s", path, evil, p.At)
 				}
+				if _, asked := p.Form("logout"); asked && path == "/logout" {
+					if p, err := signedIn.Post(p, "logout"); err != nil || p.At.Hostname() != "localhost" || leadsAway(p) {
+						t.Errorf("signing out with %q leads to %s, %v", evil, p.At, err)
+					}
+				}
 			}
 		}
 	})

@@ -13,11 +13,16 @@ import (
 )
 
 // TestMutants runs the tests named against each mutant, and demands that each of
-// them fails, and passes against the program as it is. Go's -overlay puts the
-// changed files in the place of the others: the tree stays as it is.
+// them fails, by saying what it misses, and passes against the program as it is.
+// Go's -overlay puts the changed files in the place of the others: the tree stays
+// as it is.
 func TestMutants(t *testing.T) {
-	if out, err := suite(t, "", "TestHostileMail", "."); err != nil {
-		t.Fatalf("the program itself fails:\n%s", out)
+	for _, engine := range []string{"sqlite", "postgres"} {
+		for _, name := range []string{"TestHostileMail/.*", "Test.*"} {
+			if out, err := suite(t, "", engine, name); err != nil {
+				t.Fatalf("the program itself fails:\n%s", out)
+			}
+		}
 	}
 	for _, m := range Mutants {
 		t.Run(strings.ReplaceAll(m.Defence, "/", " "), func(t *testing.T) {
@@ -25,46 +30,53 @@ func TestMutants(t *testing.T) {
 			if out, err := run(t, overlay, "build", "-o", os.DevNull, "./cmd/sealpost"); err != nil {
 				t.Fatalf("it does not build:\n%s", out)
 			}
-			for _, name := range m.Tests {
-				out, err := suite(t, overlay, name)
-				switch {
-				case err == nil:
-					t.Errorf("%s does not notice", name)
-				case !strings.Contains(out, "--- FAIL: "+strings.SplitN(name, "/", 2)[0]):
-					t.Errorf("%s fails for another reason:\n%s", name, out)
-				default:
-					t.Logf("%s: %s", name, assertion.FindString(out))
+			for _, engine := range m.engines() {
+				for _, name := range m.Tests {
+					out, err := suite(t, overlay, engine, name)
+					switch missed := assertion.FindString(out); {
+					case err == nil:
+						t.Errorf("%s does not notice on %s", name, engine)
+					case missed == "" || broken.MatchString(out):
+						t.Errorf("%s fails for another reason on %s:\n%s", name, engine, out)
+					default:
+						t.Logf("%s, %s: %s", name, engine, missed)
+					}
 				}
 			}
 		})
 	}
 }
 
-// assertion is where a test says what it misses.
-var assertion = regexp.MustCompile(`\w+_test\.go:\d+: .*`)
+var (
+	// assertion is where a test says what it misses.
+	assertion = regexp.MustCompile(`(attack|account|hostile|tools)_test\.go:\d+: .*`)
+	// broken is a test that came to no verdict.
+	broken = regexp.MustCompile(`(?m)^panic: |test timed out|\[build failed\]`)
+)
 
-// suite runs tests on SQLite, whose files the mutants change.
-func suite(t *testing.T, overlay string, names ...string) (out string, err error) {
-	t.Helper()
-	for _, name := range names {
-		pkg, pattern := "./test/attack", "^"+name+"$/^sqlite$"
-		if hostile, ok := strings.CutPrefix(name, "TestHostileMail/"); ok {
-			pkg, pattern = "./test/hostile", "^TestHostileMail$/^"+strings.TrimSuffix(hostile, "$")+"$/^sqlite$"
-		}
-		switch name {
-		case "TestHostileMail":
-			pkg, pattern = "./test/hostile", "^TestHostileMail$/./^sqlite$"
-		case ".":
-			pattern = "./^sqlite$"
-		}
-		if out, err = run(t, overlay, "test", "-count=1", "-run", pattern, pkg); err != nil {
-			return out, err
-		}
-		if strings.Contains(out, "no tests to run") {
-			t.Fatalf("%s %s runs nothing", pkg, pattern)
+// engines are those whose statements the mutant changes: both, or else SQLite,
+// as all that stands above them is the same program.
+func (m Mutant) engines() []string {
+	for _, e := range m.Edits {
+		if strings.HasPrefix(e.File, "storage/") {
+			return []string{"sqlite", "postgres"}
 		}
 	}
-	return out, nil
+	return []string{"sqlite"}
+}
+
+// suite runs a test of test/attack, or of test/hostile, on an engine.
+func suite(t *testing.T, overlay, engine, name string) (out string, err error) {
+	t.Helper()
+	pkg, pattern := "./test/attack", name+"$/"
+	if hostile, ok := strings.CutPrefix(name, "TestHostileMail/"); ok {
+		pkg, pattern = "./test/hostile", "TestHostileMail$/^"+strings.TrimSuffix(hostile, "$")+"$/"
+	}
+	out, err = run(t, overlay, "test", "-count=1", "-timeout=5m", "-run", "^"+pattern+"^"+engine+"$", pkg)
+	if strings.Contains(out, "no tests to run") {
+		t.Fatalf("%s %s runs nothing", pkg, pattern)
+	}
+	return out, err
 }
 
 func run(t *testing.T, overlay string, args ...string) (string, error) {
