@@ -3,6 +3,8 @@
 package templates
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -81,54 +83,56 @@ func screenshots(t *testing.T, lang string) {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	chromium := browser.Start(t)
-
-	for name := range shown {
-		if !wanted(name) {
-			continue
-		}
-		for size, width := range map[string]int64{"phone": 390, "desktop": 1280, "tiny": 320} {
-			height := map[string]int64{"phone": 844, "desktop": 800, "tiny": 568}[size]
-			for _, scheme := range []string{"light", "dark", "forced"} {
-				if size == "tiny" && (scheme != "light" || !strings.HasSuffix(name, "-long")) || size == "phone" && scheme == "forced" {
+	for size, screen := range map[string][2]int64{"phone": {390, 844}, "desktop": {1280, 800}, "tiny": {320, 568}} {
+		t.Run(size, func(t *testing.T) {
+			chromium := browser.Start(t)
+			for name := range shown {
+				if !wanted(name) || size == "tiny" && !strings.HasSuffix(name, "-long") {
 					continue
 				}
-				media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-				if scheme == "forced" {
-					media.Features = []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}
-				}
-				if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
-					t.Fatal(err)
-				}
-				if err := chromedp.Do(chromium, chromedp.EmulateViewport(width, height), chromedp.Navigate(server.URL+"/show/"+name)); err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-				overflow, err := chromedp.Run(chromium, chromedp.Evaluate[bool]("document.documentElement.scrollWidth > innerWidth"))
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-				// A screen as high as the page: what Chromium draws beyond the
-				// screen is out of place where it runs from right to left.
-				full, err := chromedp.Run(chromium, chromedp.Evaluate[int64]("document.documentElement.scrollHeight"))
-				if err == nil {
-					err = chromedp.Do(chromium, chromedp.EmulateViewport(width, max(height, full)))
-				}
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-				picture, err := chromedp.Run(chromium, chromedp.CaptureScreenshot())
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-				if overflow {
-					t.Errorf("%s is wider than a screen of %d", name, width)
-				}
-				if err := os.WriteFile(filepath.Join(directory, name+"-"+size+"-"+scheme+".png"), picture, 0o644); err != nil {
-					t.Fatal(err)
+				for _, scheme := range map[string][]string{"phone": {"light", "dark"}, "desktop": {"light", "dark", "forced"}, "tiny": {"light"}}[size] {
+					media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+					if scheme == "forced" {
+						media.Features = []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}}
+					}
+					if _, err := chromedp.Call(chromium, emulation.SetEmulatedMedia, media); err != nil {
+						t.Fatal(err)
+					}
+					picture, err := draw(chromium, server.URL+"/show/"+name, screen[0], screen[1])
+					switch {
+					case picture == nil:
+						t.Fatalf("%s: %v", name, err)
+					case err != nil:
+						t.Errorf("%s: %v", name, err)
+					}
+					if err := os.WriteFile(filepath.Join(directory, name+"-"+size+"-"+scheme+".png"), picture, 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-		}
+		})
 	}
+}
+
+// draw is a picture of a whole page, which is to be no wider than the screen.
+func draw(chromium context.Context, address string, width, height int64) ([]byte, error) {
+	if err := chromedp.Do(chromium, chromedp.EmulateViewport(width, height), chromedp.Navigate(address)); err != nil {
+		return nil, err
+	}
+	full, err := chromedp.Run(chromium, chromedp.Evaluate[[]int64]("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"))
+	if err != nil {
+		return nil, err
+	}
+	// A screen as high as the page: what Chromium draws beyond the screen is out
+	// of place where it runs from right to left.
+	if err := chromedp.Do(chromium, chromedp.EmulateViewport(width, max(height, full[1]))); err != nil {
+		return nil, err
+	}
+	picture, err := chromedp.Run(chromium, chromedp.CaptureScreenshot())
+	if err == nil && full[0] > width {
+		err = fmt.Errorf("it is %d wide, on a screen of %d", full[0], width)
+	}
+	return picture, err
 }
 
 func wanted(name string) bool {
