@@ -37,8 +37,11 @@ import (
 const (
 	// queryTimeout bounds a statement with the wait for its connection, unless
 	// the caller's deadline comes first. It is kept on this side: PgBouncer
-	// refuses statement_timeout at connect.
-	queryTimeout = 30 * time.Second
+	// refuses statement_timeout at connect. A request whose database has fallen
+	// silent is answered in less than its listener gives it (30 seconds).
+	queryTimeout = 10 * time.Second
+	// pingTimeout bounds the question whether an idle connection still lives.
+	pingTimeout = 2 * time.Second
 	// connectTimeout is the default of connect_timeout.
 	connectTimeout = 5 * time.Second
 	// maxTries bounds how often one transaction is tried. With the waits
@@ -54,7 +57,7 @@ const (
 //
 // A call whose context ends while it waits for a connection does nothing. Once
 // the statement is on its way the call sees it through, cancelled or not, until
-// its deadline or for 30 seconds: so its outcome is known, and the connection
+// its deadline or for 10 seconds: so its outcome is known, and the connection
 // stays good although a browser went away.
 type DB struct {
 	pool  *pgxpool.Pool
@@ -107,7 +110,7 @@ func parse(source string) (config *pgxpool.Config, chosen bool, err error) {
 		c.ConnectTimeout = connectTimeout
 	}
 	if config.PingTimeout == 0 {
-		config.PingTimeout = connectTimeout
+		config.PingTimeout = pingTimeout
 	}
 	if config.MaxConnLifetimeJitter == 0 {
 		config.MaxConnLifetimeJitter = config.MaxConnLifetime / 10
@@ -201,7 +204,11 @@ func (db *DB) try(ctx context.Context, f func(ctx context.Context, c *pgxpool.Co
 	deadline, _ := bounded.Deadline()
 	running, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	return f(running, conn)
+	err = f(running, conn)
+	if conn.Conn().IsClosed() {
+		db.pool.Reset() // what has ended this connection has ended the others, and nobody may have been told
+	}
+	return err
 }
 
 // transient says whether the same transaction may succeed when tried again.
