@@ -108,6 +108,16 @@ func execute(url, query string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
+// What makes a server and runs it: of the binaries, a host and a port. No
+// fsync: what a crash of the machine would lose is thrown away in any case.
+const (
+	initialize = `
+				%[1]s/initdb -D data -U postgres --pwfile=password --auth=password --encoding=UTF8 --no-locale --no-sync || exit 1`
+	serve = `%[1]s/postgres -D data -c listen_addresses=%[2]s -c port=%[3]s -c unix_socket_directories= \
+					-c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
+					-c autovacuum=off -c shared_buffers=32MB -c max_connections=100`
+)
+
 // NewServer starts a server with nothing on it, which goes away with the
 // process, and gives the URL of its superuser. Without the binaries the test
 // fails, whatever SEALPOST_TEST_POSTGRES names.
@@ -146,12 +156,8 @@ func startServer() (string, error) {
 	address, err := start("QUIT", // immediately, and take the children along
 		map[string]string{"password": password},
 		func(host, port string) string {
-			// No fsync: what a crash would lose is thrown away in any case.
-			return fmt.Sprintf(`
-				%[1]s/initdb -D data -U postgres --pwfile=password --auth=password --encoding=UTF8 --no-locale --no-sync || exit 1
-				exec %[1]s/postgres -D data -c listen_addresses=%[2]s -c port=%[3]s -c unix_socket_directories= \
-					-c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
-					-c autovacuum=off -c shared_buffers=32MB -c max_connections=100`, bin, host, port)
+			return fmt.Sprintf(initialize+`
+				exec `+serve, bin, host, port)
 		},
 		func(address string) error { return execute(roleURL("postgres", password, address), "SELECT 1") })
 	return roleURL("postgres", password, address), err
