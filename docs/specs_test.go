@@ -200,3 +200,29 @@ func TestTestsOfSecurity(t *testing.T) {
 		}
 	}
 }
+
+// TestFaults finds the tests that faults.md names, and in it all tests of
+// test/fault.
+func TestFaults(t *testing.T) {
+	text, err := os.ReadFile("faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := map[string]string{"fault": "test/fault", "e2e": "test/e2e", "sqlite": "storage/sqlite"}
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z0-9]+)\\.(Test\\w+)`").FindAllStringSubmatch(string(text), -1) {
+		named[m[2]] = true
+		if !strings.Contains(testCode(t, folders[m[1]]), "func "+m[2]+"(") {
+			t.Errorf("faults.md names test %s, which %s does not have", m[2], m[1])
+		}
+	}
+	there := regexp.MustCompile(`(?m)^func (Test[A-Z]\w+)\(t `).FindAllStringSubmatch(testCode(t, folders["fault"]), -1)
+	if len(there) < 10 {
+		t.Errorf("test/fault has %d tests", len(there))
+	}
+	for _, m := range there {
+		if !named[m[1]] {
+			t.Errorf("faults.md does not name %s", m[1])
+		}
+	}
+}

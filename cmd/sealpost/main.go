@@ -103,7 +103,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		}
 	}()
 	var line commands
-	p := &process{ctx: ctx, environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now}
+	p := &process{ctx: ctx, environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, now: failpointClock(time.Now)}
 	parser, err := kong.New(&line, kong.Name("sealpost"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exit(code)) }), kong.Bind(p),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))

@@ -151,7 +151,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 			return nil, err
 		}
 	}
-	server := in.serveOn(public, in.routes)
+	server := in.serveOn(public, failpointAnswers(in.routes))
 	if s.TLS.CertFile != "" {
 		pair := &certificate{settings: s.TLS}
 		if _, err := pair.get(nil); err != nil {
@@ -173,6 +173,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 // listeners.
 func (in instance) with(s Settings) (_ *instance, err error) {
 	in.settings = s
+	db := failpointStore(in.store)
 	branding := templates.Branding{
 		Name: s.Branding.Name, Accent: s.Branding.Accent, SupportURL: s.Branding.SupportURL, Issuer: s.Issuer,
 		Language: s.Branding.Language, Dir: s.TemplatesDir,
@@ -201,7 +202,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 		return nil, usageError{fmt.Errorf("outbound.ca_file: %w", err)}
 	}
 	in.provider, err = provider.New(provider.Config{
-		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: clientsOwn{in.store, by(in.store, "client")}, Templates: in.pages, Clients: s.fixedClients(),
+		Issuer: s.Issuer, Secret: in.secret, Keys: in.ring, Store: clientsOwn{db, by(in.store, "client")}, Templates: in.pages, Clients: s.fixedClients(),
 		CodeTTL: time.Duration(s.Tokens.CodeTTL), AccessTTL: time.Duration(s.Tokens.AccessTTL), IDTTL: time.Duration(s.Tokens.IDTTL),
 		RefreshTTL: time.Duration(s.Tokens.RefreshTTL), RefreshIdle: time.Duration(s.Tokens.RefreshIdle),
 		Allowed: login.Allowed, Allow: s.Login.Allow, Deny: s.Login.Deny, Domains: s.WebFingerDomains, Now: in.now, Log: logAttrs,
@@ -223,7 +224,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 		return nil, err
 	}
 	outbox, err := login.NewOutbox(login.OutboxConfig{
-		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, URL: mailServer, From: s.Mail.From, ReplyTo: s.Mail.ReplyTo, DKIM: dkim,
+		Issuer: s.Issuer, Secret: in.secret, Store: db, Templates: in.pages, URL: mailServer, From: s.Mail.From, ReplyTo: s.Mail.ReplyTo, DKIM: dkim,
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny, Now: in.now, Observe: in.metrics.mailed,
 	})
 	if err != nil { // it speaks of settings alone
@@ -231,7 +232,7 @@ func (in instance) with(s Settings) (_ *instance, err error) {
 	}
 	in.outbox = outbox
 	in.login, err = login.New(login.Config{
-		Issuer: s.Issuer, Secret: in.secret, Store: in.store, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake, Delayed: outbox.Delayed,
+		Issuer: s.Issuer, Secret: in.secret, Store: db, Templates: in.pages, Requests: requests{in.provider}, Wake: outbox.Wake, Delayed: outbox.Delayed,
 		Accounts: in.store, Client: in.provider.Describe,
 		LinkTTL: time.Duration(s.Login.LinkTTL), SessionTTL: time.Duration(s.Login.SessionTTL), SessionIdle: time.Duration(s.Login.SessionIdle),
 		Signup: s.Login.Signup == "open", Allow: s.Login.Allow, Deny: s.Login.Deny,

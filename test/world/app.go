@@ -56,8 +56,8 @@ func (a *app) discover() (*oidc.Provider, *oauth2.Config) {
 	}
 }
 
-// signIn is a login that the application has begun.
-type signIn struct {
+// SignIn is a login that the application has begun.
+type SignIn struct {
 	a                      *app
 	Provider               *oidc.Provider
 	config                 *oauth2.Config
@@ -65,9 +65,9 @@ type signIn struct {
 	Address                string // where it sends the browser
 }
 
-func (a *app) Begin(options ...oauth2.AuthCodeOption) signIn {
+func (a *app) Begin(options ...oauth2.AuthCodeOption) SignIn {
 	a.w.T.Helper()
-	s := signIn{a: a, state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	s := SignIn{a: a, state: rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
 	s.Provider, s.config = a.discover()
 	options = append(options, oidc.Nonce(s.nonce), oauth2.S256ChallengeOption(s.verifier))
 	s.Address = s.config.AuthCodeURL(s.state, options...)
@@ -95,7 +95,7 @@ type claims struct {
 // Finish takes the answer: state (RFC 6749 §10.12), iss (RFC 9207 §2.4), the
 // code with its verifier (RFC 7636 §4.5), the ID token with its nonce (OIDC
 // Core §3.1.3.7).
-func (s signIn) Finish(p Page) Outcome {
+func (s SignIn) Finish(p Page) Outcome {
 	t := s.a.w.T
 	t.Helper()
 	q := p.Answer()
@@ -114,12 +114,12 @@ func (s signIn) Finish(p Page) Outcome {
 	return o
 }
 
-func (s signIn) Redeem(code string) (*oauth2.Token, error) {
+func (s SignIn) Redeem(code string) (*oauth2.Token, error) {
 	return s.config.Exchange(s.a.Ctx(), code, oauth2.VerifierOption(s.verifier))
 }
 
 // Verify takes the ID token of a token response.
-func (s signIn) Verify(o *Outcome, nonce string) {
+func (s SignIn) Verify(o *Outcome, nonce string) {
 	t := s.a.w.T
 	t.Helper()
 	o.raw, _ = o.Token.Extra("id_token").(string)
@@ -139,13 +139,13 @@ func (s signIn) Verify(o *Outcome, nonce string) {
 }
 
 // Refresh uses the refresh token.
-func (s signIn) Refresh(token *oauth2.Token) (*oauth2.Token, error) {
+func (s SignIn) Refresh(token *oauth2.Token) (*oauth2.Token, error) {
 	return s.config.TokenSource(s.a.Ctx(), &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
 }
 
 // LogoutAddress is where the application sends a browser to sign out (OIDC
 // RP-Initiated Logout §2).
-func (s signIn) LogoutAddress(o Outcome, state string) string {
+func (s SignIn) LogoutAddress(o Outcome, state string) string {
 	t := s.a.w.T
 	t.Helper()
 	var metadata struct {
@@ -161,7 +161,7 @@ func (s signIn) LogoutAddress(o Outcome, state string) string {
 
 // Ask goes from the application to the form and asks for a link: the tab that
 // waits and the mail.
-func (b *Browser) Ask(s signIn, email string) (Page, Letter) {
+func (b *Browser) Ask(s SignIn, email string) (Page, Letter) {
 	b.W.T.Helper()
 	form := b.Open(s.Address).MustBe("login", http.StatusOK)
 	tab := b.Submit(form, "email", "email", email).MustBe("sent", http.StatusOK)

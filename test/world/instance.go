@@ -78,14 +78,14 @@ func (w *World) Start(changes map[string]any) *Instance {
 // Launch is start without the wait.
 func (w *World) Launch(changes map[string]any) *Instance {
 	w.T.Helper()
-	return w.run(nil, "serve", "--config", w.settingsFile(changes))
+	return w.run(nil, "serve", "--config", w.SettingsFile(changes))
 }
 
 // run starts a process that is told to stop at the end of the test, if it has
 // not ended before.
 func (w *World) run(environ []string, args ...string) *Instance {
 	w.T.Helper()
-	in := StartProcess(w.T, exec.Command(sealpost(w.T), args...), environ)
+	in := StartProcess(w.T, exec.Command(Binary(w.T), args...), append(environ, w.Environ...))
 	w.instances = append(w.instances, in)
 	w.T.Cleanup(func() {
 		if !in.wanted {
@@ -191,6 +191,16 @@ func (in *Instance) Kill() {
 	<-in.ended
 }
 
+// Dies waits until the process was killed, by itself or by another.
+func (in *Instance) Dies() {
+	in.t.Helper()
+	in.Ends(-1)
+	in.killed = true
+}
+
+// PID is the process's number.
+func (in *Instance) PID() int { return in.cmd.Process.Pid }
+
 // Says waits for a line of the log.
 func (in *Instance) Says(what string, is func(Record) bool) Record {
 	in.t.Helper()
@@ -224,7 +234,7 @@ func (w *World) Events(name string) []Record {
 // changes, wants it to end well, and gives what it printed.
 func (w *World) Do(changes map[string]any, args ...string) string {
 	w.T.Helper()
-	cmd := exec.Command(sealpost(w.T), append(args, "--config", w.settingsFile(changes))...)
+	cmd := exec.Command(Binary(w.T), append(args, "--config", w.SettingsFile(changes))...)
 	cmd.Dir = w.T.TempDir()
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log

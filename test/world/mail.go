@@ -75,6 +75,13 @@ func (l Letter) Token(t testing.TB) string {
 	return u.Query().Get("token")
 }
 
+// ID is the left part of the letter's Message-ID: the name of the mail in the
+// store.
+func (l Letter) ID() string {
+	id, _, _ := strings.Cut(strings.Trim(l.Header.Get("Message-Id"), "<>"), "@")
+	return id
+}
+
 // newMailServer starts a server that speaks SMTP without TLS.
 func newMailServer(t testing.TB, seen *seen) *mailServer {
 	t.Helper()
@@ -103,6 +110,9 @@ func (s *mailServer) Secure() {
 	}
 	s.Start()
 }
+
+// Address is where the server listens.
+func (s *mailServer) Address() string { return s.address }
 
 // url is the setting mail.url.
 func (s *mailServer) url() string {

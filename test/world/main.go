@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,11 +17,16 @@ import (
 // process was sending stays leased.
 const patience = 3 * time.Minute
 
-// scratch is where the binary is built.
-var scratch string
+// scratch is where the binary is built, tags what it is built with.
+var (
+	scratch string
+	tags    string
+)
 
-// RunTests runs the tests of a package, and gives the exit code.
-func RunTests(m *testing.M) int {
+// RunTests runs the tests of a package, and gives the exit code. The binary is
+// built with the build tag, if there is one.
+func RunTests(m *testing.M, tag ...string) int {
+	tags = strings.Join(tag, ",")
 	// Tests wait for other processes, and for the clocks of pages, much more
 	// than they work.
 	flag.Parse()
@@ -43,7 +49,7 @@ func RunTests(m *testing.M) int {
 
 var build = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(scratch, "sealpost")
-	args := []string{"build", "-o", binary}
+	args := []string{"build", "-o", binary, "-tags", tags}
 	if os.Getenv("SEALPOST_TEST_RACE") != "off" { // when only what it does matters, and not how often it is built
 		args = append(args, "-race")
 	}
@@ -55,9 +61,9 @@ var build = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
-// sealpost gives the binary, built with the race detector: a race is a line
+// Binary gives the binary, built with the race detector: a race is a line
 // that is no JSON and an exit code that is not 0.
-func sealpost(t testing.TB) string {
+func Binary(t testing.TB) string {
 	t.Helper()
 	binary, err := build()
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/sealpost/sealpost/storage/postgres/postgrestest"
+	"github.com/sealpost/sealpost/test/invariants"
 )
 
 // World is one installation: its settings, its mail server, the application
@@ -30,6 +31,8 @@ type World struct {
 	App      *app
 	Mail     *mailServer
 	Settings map[string]any // of every process, unless it says otherwise
+	Environ  []string       // of every process, besides what all have
+	Troubled bool           // errors in the log are no surprise
 
 	Seen      *seen
 	instances []*Instance
@@ -38,7 +41,7 @@ type World struct {
 // New makes an installation; nothing of it runs yet.
 func New(t testing.TB, engine string) *World {
 	t.Helper()
-	sealpost(t)
+	Binary(t)
 	w := &World{T: t, Engine: engine, dir: t.TempDir(), secret: NewSecret(), Issuer: "http://localhost:" + FreePort(t)}
 	w.Seen = newSeen(w.Issuer)
 	switch engine {
@@ -65,11 +68,11 @@ func New(t testing.TB, engine string) *World {
 	return w
 }
 
-// settingsFile writes the settings, with changes, into a file of its own.
-func (w *World) settingsFile(changes map[string]any) string {
+// SettingsFile writes the settings, with changes, into a file of its own.
+func (w *World) SettingsFile(changes map[string]any) string {
 	w.T.Helper()
-	settings := maps.Clone(w.Settings)
-	settings["mail"] = map[string]any{"url": w.Mail.url(), "from": "Example <login@example.com>"}
+	settings := map[string]any{"mail": map[string]any{"url": w.Mail.url(), "from": "Example <login@example.com>"}}
+	maps.Copy(settings, w.Settings)
 	maps.Copy(settings, changes)
 	content, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
@@ -86,6 +89,25 @@ func (w *World) settingsFile(changes map[string]any) string {
 		w.T.Fatal(err)
 	}
 	return file.Name()
+}
+
+// Hold checks what the store of the world holds against what was told and sent.
+// Its processes have ended; twice are mails that may have come twice.
+func (w *World) Hold(twice ...Letter) {
+	w.T.Helper()
+	told := invariants.Told{Clients: []string{w.App.id}, Taken: map[string]int{}}
+	for _, l := range twice {
+		told.Twice = append(told.Twice, l.ID())
+	}
+	w.Mail.mu.Lock()
+	for _, l := range w.Mail.mails {
+		told.Taken[l.ID()]++
+	}
+	w.Mail.mu.Unlock()
+	w.Seen.mu.Lock()
+	told.Accepted, told.Redeemed = maps.Clone(w.Seen.accepted), maps.Clone(w.Seen.redeemed)
+	w.Seen.mu.Unlock()
+	invariants.Hold(w.T, w.Database, told)
 }
 
 // Person makes an address that nobody else has.
