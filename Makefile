@@ -25,7 +25,7 @@ race: bin/oauth2-proxy ## everything that serves, under the race detector
 	CGO_ENABLED=1 go test -race -timeout 60m $$(go list ./... | grep -Ev '/(docs|deploy|test)(/|$$)')
 
 test-integration: test/integration/node/node_modules/.package-lock.json bin/caddy bin/oauth2-proxy | setup-integration
-	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 6m ./test/integration | go run ./test/report
+	CGO_ENABLED=1 go test -tags integration -count 1 -json -timeout 10m ./test/integration | go run ./test/report
 	go test -tags integration -count 1 -timeout 12m -run Accessibility ./templates
 	cd test/deploy && go test -count 1 -timeout 6m ./...
 	go test -tags integration -count 1 -timeout 6m ./deploy/...

@@ -23,8 +23,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/sealpost/sealpost/storage/postgres/postgrestest"
 )
 
 // machine is the bare Debian of a page, without root and without leaving a
@@ -42,14 +40,13 @@ type machine struct {
 	services sync.Map // *process, by the name of the unit
 }
 
-func newMachine(t testing.TB) *machine {
+// newMachine makes a machine on which PostgreSQL has a superuser.
+func newMachine(t testing.TB, superuser *url.URL) *machine {
 	t.Helper()
 	m := &machine{t: t, root: t.TempDir()}
 	for _, dir := range []string{"bin", "run", "repository", "etc/systemd/system", "etc/nginx/conf.d", "etc/cron.daily", "usr/local/bin", "var/www/html", "var/backups", "var/lib"} {
 		m.must(os.MkdirAll(filepath.Join(m.root, dir), 0o755))
 	}
-	superuser, err := url.Parse(postgrestest.NewServer(t))
-	m.must(err)
 	m.mail = startMailServer(t, "user", "password")
 	_, mailPort, err := net.SplitHostPort(m.mail.address)
 	m.must(err)
@@ -137,11 +134,9 @@ func freeTen(t testing.TB) string {
 	return ""
 }
 
-// walk runs the shell blocks of a page in one shell, as the page says, and
-// gives what each said.
-func (m *machine) walk(page string) (blocks, said []string) {
+// walk runs the blocks of a page in one shell, and gives what each said.
+func (m *machine) walk(blocks []string) (said []string) {
 	m.t.Helper()
-	blocks = documented(m.t, page, "sh")
 	const mark = "\x1e"
 	script := filepath.Join(m.root, "run/walk.sh")
 	m.must(os.WriteFile(script, []byte(m.differs.Replace(strings.Join(blocks, "printf '"+mark+"'\n"))), 0o600))
@@ -151,9 +146,9 @@ func (m *machine) walk(page string) (blocks, said []string) {
 	<-p.ended
 	said = strings.Split(p.out.String(), mark)
 	if !p.cmd.ProcessState.Success() || len(said) != len(blocks) {
-		m.t.Fatalf("%s: %s in this block:\n%s", page, p.cmd.ProcessState, blocks[len(said)-1])
+		m.t.Fatalf("%s in this block:\n%s", p.cmd.ProcessState, blocks[len(said)-1])
 	}
-	return blocks, said
+	return said
 }
 
 // documented gives the blocks of a kind on a page of docs/.

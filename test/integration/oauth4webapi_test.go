@@ -2,7 +2,12 @@
 
 package integration
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
 
 func TestOAuth4WebAPISignsInByMailedLink(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
@@ -55,7 +60,12 @@ func throughOAuth4WebAPI(t *testing.T, w *world, tokenType string, client, setti
 func TestMCPClientFindsTheProviderRegistersAndReachesItsServer(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, w *world) {
 		rp := w.relyingParty()
-		w.start(nil, map[string]any{"registration": map[string]any{"dynamic": "open"}})
+		var settings map[string]any // of the page
+		page := strings.ReplaceAll(documented(t, "integrations/mcp.md", "yaml")[0], "https://mcp.example.com/", rp.origin+"/mcp")
+		if err := yaml.Unmarshal([]byte(page), &settings); err != nil {
+			t.Fatal(err)
+		}
+		w.start(nil, settings)
 		w.run(rp, node(t, "mcp.mjs"), nil)
 		cid, b := person("Cid"), w.browser()
 		consent := b.signIn(rp.origin+"/login", cid).is("consent") // nobody has vouched for the client
