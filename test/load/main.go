@@ -9,6 +9,7 @@
 //	go run . -binary … -engines sqlite -only login   one figure
 //	go run . -binary … -for 10s -rounds 5            longer
 //	go run . -binary … -markdown                     a table for docs/performance.md
+//	go run . soak -binary … -engine postgres         half an hour with faults; what grows?
 package main
 
 import (
@@ -45,6 +46,12 @@ func main() {
 			return
 		case "plain":
 			runPlain(os.Args[2:])
+			return
+		case "soak":
+			if err := runSoak(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, "soak:", err)
+				os.Exit(1)
+			}
 			return
 		}
 	}

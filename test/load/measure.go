@@ -187,7 +187,7 @@ func measureEngine(r *report, engine string) (err error) {
 	if err != nil {
 		return err
 	}
-	server, err := startSealpost(r.options, dir, prefix+source, mail)
+	server, err := startSealpost(r.options, dir, prefix+source, mail, "off")
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func plainSide(o options, self string, ours *side, step string) (*side, error) {
 	return newSide(p, nil, o.workers), nil
 }
 
-func startSealpost(o options, dir, database string, mail *mailbox) (*process, error) {
+func startSealpost(o options, dir, database string, mail *mailbox, admin string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -276,7 +276,7 @@ func startSealpost(o options, dir, database string, mail *mailbox) (*process, er
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
 	settings := map[string]any{
-		"issuer": "http://" + address, "listen": address, "admin_listen": "off", "database": database, "secret": encode(secret),
+		"issuer": "http://" + address, "listen": address, "admin_listen": admin, "database": database, "secret": encode(secret),
 		"mail":   map[string]any{"url": "smtp+plain://" + mail.address(), "from": "Load <login@load.example>"},
 		"limits": map[string]any{"per_address": "off", "per_network": "off"},
 		"clients": []any{map[string]any{"client_id": clientID, "client_secret": clientSecret, "redirect_uris": []string{redirectURI},

@@ -184,6 +184,18 @@ func (p *postgres) database(name string) (string, error) {
 	return strings.Replace(p.url, "/postgres?", "/"+name+"?", 1), p.execute("CREATE DATABASE " + name)
 }
 
+// size is how many bytes a database has on the disk.
+func (p *postgres) size(name string) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := connect(ctx, p.url)
+	if err != nil {
+		return 0, err
+	}
+	err = conn.QueryRow(ctx, "SELECT pg_database_size($1)", name).Scan(&n)
+	return n, errors.Join(err, conn.Close(ctx))
+}
+
 func (p *postgres) stop() error {
 	_ = p.process.Process.Signal(syscall.SIGINT)
 	return p.process.Wait()

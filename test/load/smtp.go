@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,8 @@ import (
 // hands each link to whoever waits for it.
 type mailbox struct {
 	listener net.Listener
-	waiting  sync.Map // address: chan letter
+	waiting  sync.Map    // address: chan letter
+	refuses  atomic.Bool // for now
 }
 
 type letter struct {
@@ -64,6 +66,10 @@ func (m *mailbox) serve(conn net.Conn) {
 		case strings.HasPrefix(word, "EHLO"), strings.HasPrefix(word, "HELO"):
 			say("250-load\r\n250 8BITMIME")
 		case word == "RCPT TO":
+			if m.refuses.Load() {
+				say("451 4.3.0 try again later")
+				continue
+			}
 			to = strings.Trim(rest, "<> ")
 			say("250 ok")
 		case word == "DATA":
