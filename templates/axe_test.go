@@ -106,6 +106,7 @@ func TestAccessibilityAxeFindsWhatIsWrong(t *testing.T) {
 	chromium := startAxe(t)
 	const wrong = `data:text/html,<!doctype html><html><head><title>x</title><style>
 		@media (prefers-color-scheme: dark) { .dark { color: %23777; background: %23666 } }
+		button { width: 60px; height: 60px }
 		@media (max-width: 500px) { .phone { width: 9px; height: 9px; padding: 0; display: inline-block; overflow: hidden } }
 		.over { background: linear-gradient(white, black) }
 		</style></head><body><main><h1>x</h1><img src="data:,"><input><p class="dark">text</p><p class="over">text</p>
