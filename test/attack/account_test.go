@@ -68,6 +68,7 @@ func TestAccountCSRF(t *testing.T) {
 // The names of what is another's stand in one's own forms.
 func TestAccountOfAnother(t *testing.T) {
 	attack(t, func(t *testing.T, w *world.World) {
+		w.Forgets = true
 		ada, mallory, victim, attacker := w.Person("Ada"), w.Person("Mallory"), w.Browser(world.Firefox), w.Browser(world.Phone)
 		page := signedIn(w, victim, ada)
 		signedIn(w, attacker, mallory)

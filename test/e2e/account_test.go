@@ -229,6 +229,7 @@ func sessionID(t testing.TB, b *world.Browser) string {
 
 func TestPersonTakesTheirDataAndLeaves(t *testing.T) {
 	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Forgets = true
 		w.Start(nil)
 		ada, b, phone := w.Person("Ada"), w.Browser(world.Firefox), w.Browser(world.Phone)
 		page := signInToAccount(w, b, ada)

@@ -26,6 +26,7 @@ func TestAfterBothLeakedNothingOldIsGood(t *testing.T) {
 		t.Fatal("docs/operations.md has no statements")
 	}
 	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
+		w.Forgets = true
 		in := w.Start(nil)
 		cat, b := w.Person("Cat"), w.Browser(world.Firefox)
 		login := w.App.Begin()

@@ -78,6 +78,7 @@ func (w *World) Start(changes map[string]any) *Instance {
 // Launch is start without the wait.
 func (w *World) Launch(changes map[string]any) *Instance {
 	w.T.Helper()
+	w.served = true
 	return w.run(nil, "serve", "--config", w.SettingsFile(changes))
 }
 

@@ -33,9 +33,12 @@ type World struct {
 	Settings map[string]any // of every process, unless it says otherwise
 	Environ  []string       // of every process, besides what all have
 	Troubled bool           // errors in the log are no surprise
+	Forgets  bool           // rows are deleted: what was told is no more to be found
 
 	Seen      *seen
 	instances []*Instance
+	served    bool     // from the database
+	twice     []string // mails that may have come twice
 }
 
 // New makes an installation; nothing of it runs yet.
@@ -53,7 +56,12 @@ func New(t testing.TB, engine string) *World {
 	}
 	w.Seen.Secret("secret", w.secret)
 	// After every process has ended.
-	t.Cleanup(func() { checkLogs(t, w) })
+	t.Cleanup(func() {
+		checkLogs(t, w)
+		if w.served && !w.Forgets && !t.Failed() {
+			w.hold(invariants.Told{Waiting: true, Twice: w.twice})
+		}
+	})
 	w.Mail = newMailServer(t, w.Seen)
 	w.App = newApp(w)
 	w.Settings = map[string]any{
@@ -92,13 +100,19 @@ func (w *World) SettingsFile(changes map[string]any) string {
 }
 
 // Hold checks what the store of the world holds against what was told and sent.
-// Its processes have ended; twice are mails that may have come twice.
+// Its processes have ended and all mails are sent; twice are those that may have
+// come twice.
 func (w *World) Hold(twice ...Letter) {
 	w.T.Helper()
-	told := invariants.Told{Clients: []string{w.App.id}, Taken: map[string]int{}}
 	for _, l := range twice {
-		told.Twice = append(told.Twice, l.ID())
+		w.twice = append(w.twice, l.ID())
 	}
+	w.hold(invariants.Told{Twice: w.twice})
+}
+
+func (w *World) hold(told invariants.Told) {
+	w.T.Helper()
+	told.Clients, told.Taken = []string{w.App.id}, map[string]int{}
 	w.Mail.mu.Lock()
 	for _, l := range w.Mail.mails {
 		told.Taken[l.ID()]++
