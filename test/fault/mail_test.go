@@ -2,6 +2,7 @@ package fault
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/sealpost/sealpost/test/world"
@@ -95,6 +96,31 @@ func TestMailServerWhoseAnswerIsLost(t *testing.T) {
 		w.Hold(letter)
 		if n := len(w.Mail.To(dee.address)); n != 2 {
 			t.Errorf("%d mails, want 2", n)
+		}
+	})
+}
+
+// What the server refuses for good is not tried again, and the page that waits
+// says so: another link may be asked for.
+func TestMailServerThatRefusesForGood(t *testing.T) {
+	onMail(t, func(t *testing.T, w *world.World, _ wire) {
+		w.Mail.TurnAway(true)
+		in, eve := w.Start(nil), newPerson(w, "Eve")
+		login := w.App.Begin()
+		form := eve.Open(login.Address).MustBe("login", http.StatusOK)
+		tab := eve.Submit(form, "email", "email", eve.address).MustBe("sent", http.StatusOK)
+		tried(in, "mail that failed", func(r world.Record) bool { return r.Text("outcome") == "failed" })
+		world.Eventually(t, "word of it on the page", func() bool {
+			tab = eve.Open(tab.At.String()).MustBe("sent", http.StatusOK)
+			return slices.Contains(tab.Attributes("data-shows"), "undelivered")
+		})
+		w.Mail.TurnAway(false)
+		eve.Submit(form, "email", "email", eve.address).MustBe("sent", http.StatusOK)
+		eve.signsIn(login, w.Mail.Next(eve.address))
+		in.Stop()
+		w.Hold()
+		if n := len(w.Mail.To(eve.address)); n != 1 {
+			t.Errorf("%d mails, want 1", n)
 		}
 	})
 }

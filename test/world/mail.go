@@ -52,6 +52,7 @@ type mailServer struct {
 	read     map[string]int // how many of somebody's mails next has given
 	refused  int
 	refusing bool
+	turning  bool
 	hold     chan struct{} // a message waits for it before it is taken
 	held     chan struct{} // tells that one waits
 }
@@ -178,6 +179,13 @@ func (s *mailServer) Refuse(refuse bool) {
 	s.refusing = refuse
 }
 
+// TurnAway makes the server refuse all mail for good (550), or no longer.
+func (s *mailServer) TurnAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turning = away
+}
+
 // Refusals is how many messages were put off.
 func (s *mailServer) Refusals() int {
 	s.mu.Lock()
@@ -296,6 +304,9 @@ func (d *delivery) Data(r io.Reader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.turning {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 7, 1}, Message: "not that"}
+	}
 	if s.refusing {
 		s.refused++
 		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "not now"}
