@@ -68,6 +68,9 @@ defences: ## each defence taken out, to see that the tests notice; half an hour
 bench: build ## whole logins, by turns with the least that a provider has to do; ARGS="-engines sqlite -only login"
 	cd test/load && go build -o ../../bin/load . && ../../bin/load -binary ../../bin/sealpost $(ARGS)
 
+grow: build ## the same with ten thousand people, a hundred thousand, a million; ARGS="-engine postgres -people 10000,10000000"
+	cd test/load && go build -o ../../bin/load . && ../../bin/load grow -binary ../../bin/sealpost $(ARGS)
+
 soak: build ## half an hour of people, restarts, kills and a mail server that refuses; ARGS="-engine postgres -for 5m"
 	cd test/load && go build -o ../../bin/load . && ../../bin/load soak -binary ../../bin/sealpost $(ARGS)
 

@@ -9,6 +9,7 @@
 //	go run . -binary … -engines sqlite -only login   one figure
 //	go run . -binary … -for 10s -rounds 5            longer
 //	go run . -binary … -markdown                     a table for docs/performance.md
+//	go run . grow -binary … -people 10000,1000000    the same steps with more people in the database
 //	go run . soak -binary … -engine postgres         half an hour with faults; what grows?
 package main
 
@@ -47,9 +48,9 @@ func main() {
 		case "plain":
 			runPlain(os.Args[2:])
 			return
-		case "soak":
-			if err := runSoak(os.Args[2:]); err != nil {
-				fmt.Fprintln(os.Stderr, "soak:", err)
+		case "soak", "grow":
+			if err := map[string]func([]string) error{"soak": runSoak, "grow": runGrow}[os.Args[1]](os.Args[2:]); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[1], err)
 				os.Exit(1)
 			}
 			return
