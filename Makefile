@@ -3,7 +3,7 @@
 # make race              what serves, all of it under the race detector
 # make check             what CI runs: format, vet, staticcheck, generated files, tests
 
-.PHONY: release test race test-integration setup-integration check lint generate screenshots fuzz vuln build
+.PHONY: release test race test-integration setup-integration check lint generate screenshots fuzz vuln build test-recipes-traefik
 
 build: ## the binary, bin/sealpost
 	CGO_ENABLED=0 go build -trimpath -o bin/sealpost ./cmd/sealpost
@@ -57,6 +57,12 @@ bin/oauth2-proxy: test/oauth2proxy/go.mod test/oauth2proxy/go.sum
 # What stands in front of Sealpost in deploy/, likewise.
 bin/caddy: test/caddy/go.mod test/caddy/go.sum
 	cd test/caddy && CGO_ENABLED=0 go build -o ../../bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
+
+test-recipes-traefik: bin/traefik ## its recipe in docs/integrations; a quarter of an hour when nothing is built yet
+	go test -tags integration,traefik -count 1 -run Traefik ./test/integration
+
+bin/traefik: test/traefik/main.go test/traefik/go.mod test/traefik/go.sum
+	cd test/traefik && go build -o ../../bin/traefik .
 
 screenshots: ## every page and mail, into test/screenshots; PAGES=sent,mail LANGS=de,ar for some
 	./test/setup.sh screenshots

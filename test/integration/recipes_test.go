@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -86,7 +87,7 @@ func newRecipe(t testing.TB, w *world) *recipe {
 func application(t testing.TB) string {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(rw).Encode([]string{r.URL.String(), r.Header.Get("X-Forwarded-Email")})
+		_ = json.NewEncoder(rw).Encode([]string{r.URL.String(), cmp.Or(r.Header.Get("X-Forwarded-Email"), r.Header.Get("X-Auth-Request-Email"))})
 	}))
 	t.Cleanup(upstream.Close)
 	return strings.TrimPrefix(upstream.URL, "http://")
