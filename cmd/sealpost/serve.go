@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -470,6 +471,7 @@ func (in *instance) run(ctx context.Context) error {
 	working.Go(func() { in.sweep(work) })
 	broken := make(chan error)
 	current, pause := in, in.work(work, &working, broken)
+	debug.FreeOSMemory() // pages and words were read: what that took is not needed again
 	in.logger.Info("serving", "issuer", in.settings.Issuer, "listen", in.listeners[0].Addr().String(), "version", version())
 
 	var err error
