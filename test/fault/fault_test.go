@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/oauth2"
 
+	"github.com/sealpost/sealpost/test/invariants"
 	"github.com/sealpost/sealpost/test/world"
 )
 
@@ -106,6 +107,20 @@ type person struct {
 
 func newPerson(w *world.World, name string) person {
 	return person{w.Browser(world.Firefox), w.T, w.Person(name)}
+}
+
+// asked is what Ask gives, once it is recorded that the mail was sent.
+func (p person) asked(login world.SignIn) (world.Page, world.Letter) {
+	p.t.Helper()
+	tab, letter := p.Ask(login, p.address)
+	world.Eventually(p.t, "record of the mail", func() bool {
+		recorded, err := invariants.Recorded(p.t.Context(), p.W.Database, letter.ID())
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return recorded
+	})
+	return tab, letter
 }
 
 // submit sends a form, and gives what came of it: status 0 is no answer at all.

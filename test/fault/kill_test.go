@@ -92,7 +92,7 @@ func TestKilledWhenTheLinkIsUsedAndNotAnswered(t *testing.T) {
 			world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
 				first, dee := killed(w, step), newPerson(w, "Dee")
 				login := w.App.Begin()
-				tab, letter := dee.Ask(login, dee.address)
+				tab, letter := dee.asked(login)
 				link := dee.Open(letter.Link).MustBe("confirm", http.StatusOK)
 				if got := dee.submit(link, "confirm"); got.Status != 0 || dee.SignedIn() {
 					t.Fatalf("the answer is %d", got.Status)
@@ -140,7 +140,7 @@ func TestKilledWhenACodeIsRedeemedAndNotAnswered(t *testing.T) {
 	world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
 		first, fay := killed(w, "code redeemed"), newPerson(w, "Fay")
 		login := w.App.Begin()
-		_, letter := fay.Ask(login, fay.address)
+		_, letter := fay.asked(login)
 		code := fay.Submit(fay.Open(letter.Link), "confirm").Answer().Get("code")
 		if _, err := login.Redeem(code); err == nil {
 			t.Fatal("there is an answer")
@@ -163,7 +163,7 @@ func TestKilledWhenATokenIsRefreshedAndNotAnswered(t *testing.T) {
 			world.OnEveryEngine(t, func(t *testing.T, w *world.World) {
 				first, gus := killed(w, "token refreshed"), newPerson(w, "Gus")
 				login := w.App.Begin()
-				_, letter := gus.Ask(login, gus.address)
+				_, letter := gus.asked(login)
 				got := login.Finish(gus.Submit(gus.Open(letter.Link), "confirm"))
 				if _, err := login.Refresh(got.Token); err == nil {
 					t.Fatal("there is an answer")

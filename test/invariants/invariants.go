@@ -29,7 +29,8 @@ type Told struct {
 	// Twice are mails that may have come twice: the record of the first was
 	// lost, the one case that SMTP leaves open.
 	Twice []string
-	// Waiting says that mails may wait still: nobody saw to it that all were sent.
+	// Waiting says that mails may wait still, or their record may: nobody saw to
+	// it that all were sent.
 	Waiting bool
 }
 
@@ -112,6 +113,17 @@ func Broken(ctx context.Context, database string, told Told) (broken []string, e
 	return brokenIn(ctx, db, told)
 }
 
+// Recorded says whether the mail of an id is recorded as sent.
+func Recorded(ctx context.Context, database, id string) (recorded bool, err error) {
+	db, err := open(database)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	found, err := texts(ctx, db, `SELECT id FROM mail WHERE id = $1 AND state = 'sent'`, id)
+	return len(found) == 1, err
+}
+
 // querier is a database, or a transaction of one.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -162,7 +174,9 @@ func brokenIn(ctx context.Context, db querier, told Told) (broken []string, err 
 	for id, n := range told.Taken {
 		switch {
 		case slices.Contains(queued, id):
-			add(unrecorded, id)
+			if !told.Waiting {
+				add(unrecorded, id)
+			}
 		case !slices.Contains(sent, id):
 			add(unasked, id)
 		case n > 2, n == 2 && !slices.Contains(told.Twice, id):

@@ -38,6 +38,7 @@ type World struct {
 	Seen      *seen
 	instances []*Instance
 	served    bool     // from the database
+	clients   []string // of any settings
 	twice     []string // mails that may have come twice
 }
 
@@ -86,6 +87,17 @@ func (w *World) SettingsFile(changes map[string]any) string {
 	if err != nil {
 		w.T.Fatal(err)
 	}
+	var of struct {
+		Clients []struct {
+			ID string `json:"client_id"`
+		}
+	}
+	if err := json.Unmarshal(content, &of); err != nil {
+		w.T.Fatal(err)
+	}
+	for _, c := range of.Clients {
+		w.clients = append(w.clients, c.ID)
+	}
 	file, err := os.CreateTemp(w.dir, "settings-*.json")
 	if err != nil {
 		w.T.Fatal(err)
@@ -112,7 +124,7 @@ func (w *World) Hold(twice ...Letter) {
 
 func (w *World) hold(told invariants.Told) {
 	w.T.Helper()
-	told.Clients, told.Taken = []string{w.App.id}, map[string]int{}
+	told.Clients, told.Taken = w.clients, map[string]int{}
 	w.Mail.mu.Lock()
 	for _, l := range w.Mail.mails {
 		told.Taken[l.ID()]++
