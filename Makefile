@@ -11,8 +11,8 @@ build: ## the binary, bin/sealpost
 release: ## dist/, the archives of VERSION=v0.1.0, the same bytes for everyone who builds that commit
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) go run ./deploy/release -version "$(VERSION)" -out dist
 
-# The race detector watches what works for many at once, and the server that
-# test/... starts. It makes SQLite five times as slow: make race has all of it.
+# The race detector watches what works for many at once, and the server of
+# test/e2e. It makes SQLite five times as slow: make race has all of it.
 watched = ./keys ./login ./migrations ./storage/...
 test: bin/oauth2-proxy
 	./test/setup.sh

@@ -13,7 +13,10 @@ import (
 	"github.com/sealpost/sealpost/test/world"
 )
 
-func TestMain(m *testing.M) { os.Exit(world.RunTests(m)) }
+func TestMain(m *testing.M) {
+	world.WithoutRace()
+	os.Exit(world.RunTests(m))
+}
 
 // attack is a scenario on a running installation, in which nobody is held up by
 // how much one network may ask for.

@@ -18,13 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Processes start and die here all the time, which the race detector makes
-	// slow; SEALPOST_TEST_RACE=on has it.
-	if os.Getenv("SEALPOST_TEST_RACE") == "" {
-		if err := os.Setenv("SEALPOST_TEST_RACE", "off"); err != nil {
-			panic(err)
-		}
-	}
+	world.WithoutRace()
 	os.Exit(world.RunTests(m, "failpoints"))
 }
 

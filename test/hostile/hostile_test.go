@@ -17,7 +17,10 @@ import (
 	"github.com/sealpost/sealpost/test/world"
 )
 
-func TestMain(m *testing.M) { os.Exit(world.RunTests(m)) }
+func TestMain(m *testing.M) {
+	world.WithoutRace()
+	os.Exit(world.RunTests(m))
+}
 
 // agents are scanners, previews and robots, by what they say they are.
 var agents = []string{

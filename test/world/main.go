@@ -23,6 +23,17 @@ var (
 	tags    string
 )
 
+// WithoutRace has the binary built without the race detector, which makes it
+// slow to start and to serve, where much is started and e2e races the same;
+// SEALPOST_TEST_RACE=on has it all the same.
+func WithoutRace() {
+	if os.Getenv("SEALPOST_TEST_RACE") == "" {
+		if err := os.Setenv("SEALPOST_TEST_RACE", "off"); err != nil {
+			panic(err)
+		}
+	}
+}
+
 // RunTests runs the tests of a package, and gives the exit code. The binary is
 // built with the build tag, if there is one.
 func RunTests(m *testing.M, tag ...string) int {
