@@ -142,6 +142,28 @@ func TestPrintedEvents(t *testing.T) {
 	}
 }
 
+// Strangers name clients where registration is open: no name turns the line
+// around that says where the client sends people.
+func TestListedClients(t *testing.T) {
+	s := settingsOf(t, "sqlite")
+	db, err := openMigrated(t.Context(), &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	c := storage.Client{ID: "app", Name: "Intra\u202enet\x1b[2J", RedirectURIs: []string{"https://app.example.com/callback"}, CreatedAt: time.Now(), UpdatedAt: time.Now()}
+	if err := db.AddClient(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	var out, problems safeBuffer
+	if code := run(t.Context(), []string{"client", "list"}, []string{"SEALPOST_DATABASE=" + string(s.Database)}, nil, &out, &problems); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, problems.String())
+	}
+	if !strings.Contains(out.String(), "Intra\uFFFDnet\uFFFD[2J ") {
+		t.Errorf("have %q", out.String())
+	}
+}
+
 // TestClientsOwnEvents: what applications do about themselves is theirs.
 func TestClientsOwnEvents(t *testing.T) {
 	s := settingsOf(t, "sqlite")

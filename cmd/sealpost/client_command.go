@@ -261,7 +261,7 @@ func (c clientList) Run(p *process) error {
 			if client.Public() {
 				kind = "public"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", client.ID, client.Name, kind, client.Source, strings.Join(client.RedirectURIs, " "))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(client.ID), printable(client.Name), kind, client.Source, printable(strings.Join(client.RedirectURIs, " ")))
 		}
 		return table.Flush()
 	})
