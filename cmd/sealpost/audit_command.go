@@ -10,9 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -108,16 +106,6 @@ func cameFrom(agent, network string) string {
 	return strings.Trim(agent+", "+network, ", ")
 }
 
-// printable keeps what others named from moving the cursor of a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, text)
-}
-
 var eventHeader = []any{"TIME", "EVENT", "BY", "USER", "CLIENT", "FROM", "DETAIL"}
 
 type auditList struct {
@@ -147,17 +135,15 @@ func (c auditList) Run(p *process) error {
 			return fmt.Errorf("list events: %w", err)
 		}
 		if !c.JSON {
-			table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
 			addresses, err := addressesOf(p, db, events)
 			if err != nil {
 				return err
 			}
-			row := strings.Repeat("\t%s", len(eventHeader))[1:] + "\n"
-			fmt.Fprintf(table, row, eventHeader...)
+			table := newTable(p.stdout, eventHeader...)
 			for _, e := range events {
-				fmt.Fprintf(table, row, columns(e, addresses)...)
+				table.row(columns(e, addresses)...)
 			}
-			return table.Flush()
+			return table.flush()
 		}
 		all := []shownEvent{}
 		for _, e := range events {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -254,16 +253,15 @@ func (c clientList) Run(p *process) error {
 		if c.JSON {
 			return c.printJSON(p, all)
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, "CLIENT_ID\tNAME\tTYPE\tSOURCE\tREDIRECT_URI")
+		table := newTable(p.stdout, "CLIENT_ID", "NAME", "TYPE", "SOURCE", "REDIRECT_URI")
 		for _, client := range all {
 			kind := "confidential"
 			if client.Public() {
 				kind = "public"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(client.ID), printable(client.Name), kind, client.Source, printable(strings.Join(client.RedirectURIs, " ")))
+			table.row(client.ID, client.Name, kind, client.Source, strings.Join(client.RedirectURIs, " "))
 		}
-		return table.Flush()
+		return table.flush()
 	})
 }
 

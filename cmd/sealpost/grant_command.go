@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -96,17 +95,15 @@ func (f grantFlags) print(p *process, grants []grantOf) error {
 		}
 		return f.printJSON(p, all)
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "EMAIL\tCLIENT\tSCOPES\tCONSENT\tTOKENS\tOFFLINE")
+	table := newTable(p.stdout, "EMAIL", "CLIENT", "SCOPES", "CONSENT", "TOKENS", "OFFLINE")
 	for _, g := range grants {
 		offline := "no"
 		if g.Offline {
 			offline = "yes"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			printable(g.Email), printable(g.ClientID), printable(strings.Join(g.Scopes, " ")), at(g.ConsentAt, "-"), at(g.GrantedAt, "-"), offline)
+		table.row(g.Email, g.ClientID, strings.Join(g.Scopes, " "), at(g.ConsentAt, "-"), at(g.GrantedAt, "-"), offline)
 	}
-	return table.Flush()
+	return table.flush()
 }
 
 type grantList struct {

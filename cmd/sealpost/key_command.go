@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -61,15 +60,14 @@ func (f keyFlags) print(p *process, all []keys.Info) error {
 	if f.JSON {
 		return f.printJSON(p, shown)
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "KID\tALG\tSTATE\tCREATED\tSIGNS_FROM\tGONE_AT")
+	table := newTable(p.stdout, "KID", "ALG", "STATE", "CREATED", "SIGNS_FROM", "GONE_AT")
 	for _, k := range shown {
 		if k.GoneAt == "" {
 			k.GoneAt = "-"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Algorithm, k.State, k.CreatedAt, k.SignsAt, k.GoneAt)
+		table.row(k.ID, k.Algorithm, k.State, k.CreatedAt, k.SignsAt, k.GoneAt)
 	}
-	return table.Flush()
+	return table.flush()
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

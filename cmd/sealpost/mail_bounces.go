@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"text/tabwriter"
 	"time"
 )
 
@@ -50,11 +48,10 @@ func (c mailBounces) Run(p *process) error {
 		if c.JSON {
 			return c.printJSON(p, shown)
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, "EMAIL\tLAST\tTIMES\tANSWER")
+		table := newTable(p.stdout, "EMAIL", "LAST", "TIMES", "ANSWER")
 		for _, b := range shown {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", b.Email, b.LastAt, b.Count, b.Detail)
+			table.row(b.Email, b.LastAt, b.Count, b.Detail)
 		}
-		return table.Flush()
+		return table.flush()
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/sealpost/sealpost/keys"
 	"github.com/sealpost/sealpost/storage"
@@ -124,12 +123,11 @@ func (c sessionList) Run(p *process) error {
 		if c.JSON {
 			return c.printJSON(p, all)
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tEMAIL\tFROM\tSIGNED_IN\tLAST_SEEN")
+		table := newTable(p.stdout, "ID", "EMAIL", "FROM", "SIGNED_IN", "LAST_SEEN")
 		for _, s := range all {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", s.ID, printable(s.Email), printable(cameFrom(s.Browser, s.Network)), s.CreatedAt, s.SeenAt)
+			table.row(s.ID, s.Email, cameFrom(s.Browser, s.Network), s.CreatedAt, s.SeenAt)
 		}
-		if err := table.Flush(); err != nil {
+		if err := table.flush(); err != nil {
 			return err
 		}
 		if len(all) > 0 {
@@ -182,15 +180,15 @@ func (c sessionShow) Run(p *process) error {
 		if c.JSON {
 			return c.printJSON(p, s)
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
+		table := newTable(p.stdout)
 		for _, line := range [][2]string{
 			{"id", s.ID}, {"sid", s.SID}, {"email", s.Email}, {"sub", s.UserID}, {"from", cameFrom(s.Browser, s.Network)},
 			{"proven", s.AuthTime}, {"signed in", s.CreatedAt}, {"last seen", s.SeenAt}, {"ends unless seen", s.IdleAt}, {"ends", s.ExpiresAt},
 			{"applications", strings.Join(s.Clients, " ")},
 		} {
-			fmt.Fprintf(table, "%s:\t%s\n", line[0], printable(line[1]))
+			table.row(line[0]+":", line[1])
 		}
-		return table.Flush()
+		return table.flush()
 	})
 }
 

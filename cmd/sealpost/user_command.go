@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -140,8 +139,7 @@ func (f userFlags) print(p *process, u storage.User) error {
 }
 
 func printUsers(w io.Writer, users []storage.User) error {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "EMAIL\tNAME\tGROUPS\tLAST_LOGIN\tSTATE")
+	table := newTable(w, "EMAIL", "NAME", "GROUPS", "LAST_LOGIN", "STATE")
 	for _, u := range users {
 		state, last := "active", "never"
 		if !u.DisabledAt.IsZero() {
@@ -150,9 +148,9 @@ func printUsers(w io.Writer, users []storage.User) error {
 		if !u.LastLoginAt.IsZero() {
 			last = u.LastLoginAt.UTC().Format(time.DateTime)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", u.Email, u.Name, strings.Join(u.Groups, " "), last, state)
+		table.row(u.Email, u.Name, strings.Join(u.Groups, " "), last, state)
 	}
-	return table.Flush()
+	return table.flush()
 }
 
 type userAdd struct {
@@ -238,16 +236,15 @@ func (c userInvite) Run(p *process) error {
 		if c.JSON {
 			return c.printJSON(p, all)
 		}
-		table := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(table, "EMAIL\tGROUPS\tRESULT")
+		table := newTable(p.stdout, "EMAIL", "GROUPS", "RESULT")
 		for _, u := range all {
 			result := "invited"
 			if !u.Invited {
 				result = "was there already"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", u.Email, strings.Join(u.Groups, " "), result)
+			table.row(u.Email, strings.Join(u.Groups, " "), result)
 		}
-		return table.Flush()
+		return table.flush()
 	})
 }
 
