@@ -284,7 +284,7 @@ func (l *Login) deleteAccount(w http.ResponseWriter, r *http.Request, form url.V
 	case !l.isFresh(r, login.Session, now):
 		return l.freshPage(w, r, login, nextDelete, now)
 	case form.Get("sure") != "yes":
-		return l.accountPage(w, r, http.StatusBadRequest, login, templates.Account{State: "delete"}, now)
+		return l.accountPage(w, r, http.StatusBadRequest, login, templates.Account{State: "delete", Error: "not-sure"}, now)
 	}
 	err := l.cfg.Accounts.DeleteUser(r.Context(), login.User.ID, now)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) { // gone already

@@ -786,7 +786,7 @@ func TestDeleteAccount(t *testing.T) {
 	for _, fields := range [][]string{nil, {"sure", ""}, {"sure", "no"}} {
 		p = b.account("delete", fields...)
 		w.is(p, 400, "account")
-		if p.forms["delete"] == nil {
+		if p.forms["delete"] == nil || p.fault != "not-sure" {
 			t.Errorf("%v: %s", fields, p)
 		}
 	}

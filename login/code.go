@@ -99,7 +99,7 @@ func (l *Login) notMe(w http.ResponseWriter, r *http.Request, form url.Values) e
 	if state := k.attempt.State(l.cfg.Now()); state != storage.StateLive { // too late to say that nobody was signed in
 		return l.ended(w, r, k.attempt, state, templates.Expired{})
 	}
-	return l.notMePage(w, r, http.StatusOK, k)
+	return l.notMePage(w, r, http.StatusOK, k, "")
 }
 
 // enterCode is the code's form in the tab that waits. A try is spent before it

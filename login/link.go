@@ -135,7 +135,7 @@ func (l *Login) linkPage(w http.ResponseWriter, r *http.Request, k link, ok int,
 		if state != storage.StateLive {
 			return l.ended(w, r, a, state, templates.Expired{})
 		}
-		return l.notMePage(w, r, http.StatusGone, k)
+		return l.notMePage(w, r, http.StatusGone, k, "")
 	case k.elsewhere() && state == storage.StateLive:
 		return l.render(w, r, ok, templates.OtherBrowser{Client: l.client(r, a), Token: k.token, Email: a.Email,
 			Browser: a.Agent, Network: a.Network, Asked: a.CreatedAt, Now: now, Purpose: string(a.Purpose)})
@@ -196,9 +196,10 @@ func (l *Login) ended(w http.ResponseWriter, r *http.Request, a storage.Attempt,
 	return l.render(w, r, http.StatusGone, page)
 }
 
-// notMePage tells what "This wasn't me" has done, and offers more.
-func (l *Login) notMePage(w http.ResponseWriter, r *http.Request, status int, k link) error {
-	return l.render(w, r, status, templates.Cancelled{Client: l.client(r, k.attempt), Email: k.attempt.Email, NotMe: true, Mute: k.token})
+// notMePage tells what "This wasn't me" has done, and offers more; what was
+// wrong about taking the offer, if anything was.
+func (l *Login) notMePage(w http.ResponseWriter, r *http.Request, status int, k link, wrong string) error {
+	return l.render(w, r, status, templates.Cancelled{Client: l.client(r, k.attempt), Email: k.attempt.Email, NotMe: true, Mute: k.token, Error: wrong})
 }
 
 // confirm is the form of a link's page: the one way in which a link completes

@@ -25,7 +25,7 @@ func (l *Login) mute(w http.ResponseWriter, r *http.Request, form url.Values) er
 		return invalidRequest("Only who has said that it wasn't them can have mails stopped.")
 	}
 	if form.Get("sure") != "yes" {
-		return l.notMePage(w, r, http.StatusBadRequest, k)
+		return l.notMePage(w, r, http.StatusBadRequest, k, "not-sure")
 	}
 	now := l.cfg.Now()
 	if err := l.cfg.Store.Mute(r.Context(), k.attempt.ID, now, now.Add(muteFor)); err != nil {

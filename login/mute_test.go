@@ -47,7 +47,11 @@ func TestMute(t *testing.T) {
 	if p.forms["mute"].Get("token") != token {
 		t.Fatalf("muting is not offered: %v", p.forms)
 	}
-	w.is(phone.act("mute", "token", token), 400, "cancelled") // the box is not ticked
+	p = phone.act("mute", "token", token) // the box is not ticked
+	w.is(p, 400, "cancelled")
+	if p.fault != "not-sure" || p.forms["mute"].Get("token") != token {
+		t.Errorf("what is wrong is not told: %s", p)
+	}
 	w.is(phone.act("mute", "token", "garbage", "sure", "yes"), 404, "unknown")
 	if stranger.muted("ada@example.com") {
 		t.Fatal("muted without a ticked box")

@@ -3,9 +3,17 @@
 package templates
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,27 +31,95 @@ func TestAccessibilityErrors(t *testing.T) {
 	t.Parallel()
 	g := hang(t, branding, intranet, ada)
 	chromium := startLayout(t)
-	tried := 0
-	for _, name := range g.names() {
-		if !refuses(g.pages[name].page) {
-			continue
-		}
-		tried++
-		for _, look := range []struct {
-			lang          string
-			width, height int64
-		}{{"en", 390, 844}, {"ar", 1280, 800}} {
-			if err := chromedp.Do(chromium, chromedp.EmulateViewport(look.width, look.height)); err != nil {
-				t.Fatal(err)
-			}
-			show(t, chromium, g.address(look.lang, name))
-			for _, wrong := range untold(t, chromium) {
-				t.Errorf("%s in %s: %s", name, look.lang, wrong)
-			}
+	for name, look := range refusing(t, chromium, g) {
+		show(t, chromium, g.address(look.lang, name))
+		for _, wrong := range untold(t, chromium) {
+			t.Errorf("%s in %s: %s", name, look.lang, wrong)
 		}
 	}
-	if tried < 9 {
-		t.Errorf("only %d pages that refuse something", tried)
+}
+
+// A line is slow: the field comes, and the rest of the page when it has the focus.
+func TestAccessibilityErrorsOfHalfAPage(t *testing.T) {
+	t.Parallel()
+	g := hang(t, branding, intranet, ada)
+	site, err := url.Parse(g.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := make(chan bool)
+	slow := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(site); r.Out.Header.Del("Accept-Encoding") }}
+	slow.ModifyResponse = func(r *http.Response) error {
+		if !strings.HasPrefix(r.Request.URL.Path, "/show/") {
+			return nil
+		}
+		page, err := io.ReadAll(r.Body)
+		if err != nil {
+			return err
+		}
+		field := bytes.Index(page, []byte("aria-invalid"))
+		if field < 0 {
+			return errors.New("no field is wrong")
+		}
+		field += bytes.IndexByte(page[field:], '>') + 1
+		from, to := io.Pipe()
+		r.Body, slow.FlushInterval = from, -1
+		go func() {
+			_, _ = to.Write(page[:field])
+			<-rest
+			_, _ = to.Write(page[field:])
+			_ = to.Close()
+		}()
+		return nil
+	}
+	server := httptest.NewServer(slow)
+	t.Cleanup(server.Close)
+	chromium := startLayout(t)
+	for name, look := range refusing(t, chromium, g) {
+		ask[string](t, chromium, fmt.Sprintf("location.href = %q", strings.Replace(g.address(look.lang, name), g.url, server.URL, 1)))
+		until(t, chromium, `document.readyState == "loading" && document.activeElement?.matches("[aria-invalid]")`)
+		rest <- true
+		until(t, chromium, `document.readyState == "complete"`)
+		for _, wrong := range untold(t, chromium) {
+			t.Errorf("%s in %s: %s", name, look.lang, wrong)
+		}
+	}
+}
+
+// until waits for something in a page to be true.
+func until(t *testing.T, chromium context.Context, what string) {
+	t.Helper()
+	for !ask[bool](t, chromium, "Boolean("+what+")") {
+	}
+}
+
+// shown is a language, and a screen that has its size when a page is opened.
+type shown struct {
+	lang          string
+	width, height int64
+}
+
+// refusing are the pages that refuse what somebody has typed, each on two screens.
+func refusing(t *testing.T, chromium context.Context, g *gallery) iter.Seq2[string, shown] {
+	return func(yield func(string, shown) bool) {
+		tried := 0
+		for _, name := range g.names() {
+			if !refuses(g.pages[name].page) {
+				continue
+			}
+			tried++
+			for _, look := range []shown{{"en", 390, 844}, {"ar", 1280, 800}} {
+				if err := chromedp.Do(chromium, chromedp.EmulateViewport(look.width, look.height)); err != nil {
+					t.Fatal(err)
+				}
+				if !yield(name, look) {
+					return
+				}
+			}
+		}
+		if tried < 11 {
+			t.Errorf("only %d pages that refuse something", tried)
+		}
 	}
 }
 
@@ -96,7 +172,7 @@ func untold(t *testing.T, chromium context.Context) (wrong []string) {
 		Below bool
 	}](t, chromium, `(() => {
 		const alert = document.querySelector("[role=alert]"), field = document.activeElement;
-		const seen = (e) => { const { top, bottom } = e.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; };
+		const seen = (e) => { const { top, bottom } = e.getBoundingClientRect(); return top > -1 && bottom < innerHeight + 1; };
 		return { text: alert?.innerText ?? "", below: alert !== null && !(seen(alert) && seen(field)) };
 	})()`)
 	if refused.Below {

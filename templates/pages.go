@@ -117,7 +117,8 @@ type Cancelled struct {
 	// Mute is the token with which NotMe offers an hour without mails; ""
 	// offers none.
 	Mute  string
-	Muted bool // that hour has begun
+	Error string // "", or "not-sure": the box of Mute was not ticked
+	Muted bool   // that hour has begun
 }
 
 // Unknown says that the link is none of ours.
@@ -175,7 +176,7 @@ type Account struct {
 	Next                string // "address", "delete" or "export"; on the page itself, what was just proven for
 	Email, Name, Locale string
 	Notice              string // "", or what was done: "saved", "session-ended", "sessions-ended", "app-removed" or "address-changed"
-	Error               string // "", "invalid-email", "address-taken" or "invalid-name"
+	Error               string // "", "invalid-email", "address-taken", "invalid-name" or, to delete it, "not-sure"
 	NewEmail            string // as typed, with an Error about it
 	Sessions            []AccountSession
 	Apps                []AccountApp

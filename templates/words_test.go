@@ -205,7 +205,7 @@ func TestMessagesFitTheirPlace(t *testing.T) {
 				limit = 12
 			case strings.HasPrefix(key, "fact."):
 				limit = 20
-			case strings.HasPrefix(key, "common."), key == "mail.help", key == "language.choose":
+			case strings.HasPrefix(key, "common.") && key != "common.tick", key == "mail.help", key == "language.choose":
 				limit = 24
 			case slices.Contains([]string{"submit", "createSubmit", "changeSubmit", "resend", "show", "deny", "allow", "continue", "switch"}, part) && key != "confirm.switch":
 				limit = 36
