@@ -23,6 +23,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	buildInfo     = describe("build_info", "The version of the program and the engine of its database; 1.", "version", "engine")
 	databaseUp    = describe("database_up", "Whether the database answers: 1 or 0.")
+	clockOffset   = describe("database_clock_offset_seconds", "How far the database's clock is ahead of this machine's, where it has one of its own.")
 	queuedMails   = describe("mail_queue_length", "Mails that wait to be sent, of all instances on the database.")
 	oldestMail    = describe("mail_queue_oldest_seconds", "How long the oldest of them has waited; 0 when none waits.")
 	queuedNotices = describe("logout_notices_queued", "Back-channel logouts that wait to be delivered, of all instances on the database.")
@@ -34,7 +35,7 @@ var (
 
 // Describe is prometheus.Collector.Describe.
 func (c condition) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, databaseUp, queuedMails, oldestMail, queuedNotices, keyAge, connections, connWaits, connWaited} {
+	for _, d := range []*prometheus.Desc{buildInfo, databaseUp, clockOffset, queuedMails, oldestMail, queuedNotices, keyAge, connections, connWaits, connWaited} {
 		out <- d
 	}
 }
@@ -68,6 +69,18 @@ func (c condition) Collect(out chan<- prometheus.Metric) {
 	gauge(queuedMails, float64(b.Mails))
 	gauge(oldestMail, age(b.OldestMail, c.in.now()).Seconds())
 	gauge(queuedNotices, float64(b.Notices))
+	if db, ok := c.in.store.(clocked); ok {
+		before := c.in.now()
+		if there, err := db.Clock(ctx); err == nil {
+			half := c.in.now().Sub(before) / 2 // it was read on the way
+			gauge(clockOffset, there.Sub(before.Add(half)).Seconds())
+		}
+	}
+}
+
+// clocked is a database with a clock of its own.
+type clocked interface {
+	Clock(ctx context.Context) (time.Time, error)
 }
 
 // age is how long ago something was; 0 for never.

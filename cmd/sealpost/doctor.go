@@ -194,9 +194,7 @@ func (d *doctor) lookInto(ctx context.Context, db store) error {
 		return nil
 	}
 	d.ok("database", fmt.Sprintf("answers, with schema %d", at))
-	if clock, ok := db.(interface {
-		Clock(context.Context) (time.Time, error)
-	}); ok {
+	if clock, ok := db.(clocked); ok {
 		before := d.now()
 		there, err := clock.Clock(ctx)
 		if err != nil {

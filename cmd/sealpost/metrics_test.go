@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -71,5 +72,32 @@ func TestMetricsAreOnTheAdminListenerAlone(t *testing.T) {
 	in.adminRouter().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `route="none"`) || !strings.Contains(w.Body.String(), "go_goroutines") {
 		t.Errorf("the admin gets %d: %.200s", w.Code, w.Body)
+	}
+}
+
+// A replica whose clock is wrong is seen from outside.
+func TestMetricsTellOfTheClock(t *testing.T) {
+	for engine, want := range map[string]bool{"postgres": true, "sqlite": false} {
+		t.Run(engine, func(t *testing.T) {
+			late := func() time.Time { return time.Now().Add(-time.Hour) }
+			in, _ := buildInstance(t, settingsOf(t, engine), late, nil)
+			t.Cleanup(func() { in.close() })
+			families, err := in.metrics.registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, f := range families {
+				if f.GetName() == "sealpost_database_clock_offset_seconds" {
+					found = true
+					if ahead := f.Metric[0].Gauge.GetValue(); math.Abs(ahead-3600) > 60 {
+						t.Errorf("the database is ahead by %v seconds", ahead)
+					}
+				}
+			}
+			if found != want {
+				t.Errorf("told: %v", found)
+			}
+		})
 	}
 }
