@@ -30,9 +30,19 @@ type requestEvent struct {
 	id    string
 	mu    sync.Mutex
 	attrs []slog.Attr
+	meant bool
 }
 
 type eventKey struct{}
+
+// meantTo says that the answer is no failure, whatever its status.
+func meantTo(ctx context.Context) {
+	if e, ok := ctx.Value(eventKey{}).(*requestEvent); ok {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.meant = true
+	}
+}
 
 // logAttrs adds to the line of the request; outside of one it does nothing.
 func logAttrs(ctx context.Context, attrs ...slog.Attr) {
@@ -83,7 +93,7 @@ func logRequests(logger *slog.Logger, m *metrics, tracer trace.Tracer, now func(
 				e.mu.Lock()
 				defer e.mu.Unlock()
 				level := slog.LevelInfo
-				if status >= 500 || slices.ContainsFunc(e.attrs, func(a slog.Attr) bool { return a.Key == "panic" }) {
+				if status >= 500 && !e.meant || slices.ContainsFunc(e.attrs, func(a slog.Attr) bool { return a.Key == "panic" }) {
 					level = slog.LevelError
 				}
 				took := now().Sub(started)

@@ -368,6 +368,9 @@ func (in *instance) probes(r chi.Router, operators bool) {
 			state.backlog = nil
 		}
 		if !ok {
+			if in.stopping.Load() { // as it was told to
+				meantTo(r.Context())
+			}
 			logAttrs(r.Context(), slog.String("error", state.Status))
 			answer(w, http.StatusServiceUnavailable, state)
 			return

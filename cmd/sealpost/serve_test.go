@@ -331,7 +331,7 @@ func TestAStopFinishesWhatIsUnderWay(t *testing.T) {
 func TestAStopIsToldBeforeAnybodyIsRefused(t *testing.T) {
 	s := settingsOf(t, "sqlite")
 	s.Drain = Duration(time.Hour)
-	in, _ := buildInstance(t, s, time.Now, nil)
+	in, lines := buildInstance(t, s, time.Now, nil)
 	client, stop, ended := running(t, in)
 	client.Transport.(*http.Transport).DisableKeepAlives = false
 	get := func(path string, status int, last bool) {
@@ -361,6 +361,9 @@ func TestAStopIsToldBeforeAnybodyIsRefused(t *testing.T) {
 	_ = in.listeners[0].Close() // ends the hour
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("run: %v", err)
+	}
+	if asked := lines.String(); !strings.Contains(asked, `"error":"stopping"`) || strings.Contains(asked, `"level":"ERROR"`) {
+		t.Errorf("an orderly stop is logged as trouble: %s", asked)
 	}
 }
 
