@@ -25,6 +25,7 @@ func deviceClients(c *Config) {
 		storage.Client{ID: "tv2", Name: "Another", GrantTypes: both},
 		storage.Client{ID: "box", Name: "Box", SecretSHA256: hexSHA256(secretOf("box")), GrantTypes: []string{deviceGrant}},
 		storage.Client{ID: "bound", Name: "Bound", GrantTypes: both, DPoPBound: true},
+		storage.Client{ID: "bank", Name: "Bank", GrantTypes: both, DefaultMaxAge: new(60)},
 		storage.Client{ID: "club", Name: "Club", GrantTypes: both, Groups: []string{"staff"}},
 	)
 }
@@ -257,6 +258,22 @@ func TestDeviceFlow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// OIDC Registration §2, default_max_age: whoever signed in longer ago does so again.
+func TestDeviceOfAClientWithAMaximumAge(t *testing.T) {
+	t.Parallel()
+	w := newDeviceWorld(t)
+	d := w.device("bank")
+	b := w.signedIn("ada@example.com")
+	w.clock.pass(time.Minute)
+	b.types(d.userCode).isPage(200, "device", "")
+	w.clock.pass(time.Second)
+	handle := b.types(d.userCode).handle()
+	b.resume(handle).handle() // to the login again
+	b.signIn("ada@example.com")
+	b.submit(b.resume(handle), "device-allow").isPage(200, "device", "")
+	w.granted(d.poll())
 }
 
 // RFC 8628 §3.5: every answer to a poll.

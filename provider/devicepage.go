@@ -90,7 +90,11 @@ func (p *Provider) takeUserCode(w http.ResponseWriter, r *http.Request, typed st
 		return err
 	}
 	p.cfg.Log(r.Context(), slog.String("client_id", client.ID))
-	q := request{ClientID: d.ClientID, Device: code, IssuedAt: p.cfg.Now().UnixMicro()}
+	now := p.cfg.Now()
+	q := request{ClientID: d.ClientID, Device: code, IssuedAt: now.UnixMicro()}
+	if err := q.takeAge("", client.DefaultMaxAge, now); err != nil {
+		return err
+	}
 	return p.proceedDevice(w, r, q, client, login)
 }
 
@@ -119,7 +123,7 @@ func (p *Provider) noDevice(w http.ResponseWriter, r *http.Request, code string)
 // that asks. It asks every time, whatever was allowed before: a code may come
 // from a stranger (RFC 8628 §5.4).
 func (p *Provider) proceedDevice(w http.ResponseWriter, r *http.Request, q request, c storage.Client, login *storage.Login) error {
-	if login == nil {
+	if q.needsLogin(login) {
 		return p.toLogin(w, r, q)
 	}
 	if !p.mayUse(c, login.User) {
@@ -168,7 +172,7 @@ func (p *Provider) answerDevice(w http.ResponseWriter, r *http.Request, form url
 	if err != nil {
 		return err
 	}
-	if login == nil {
+	if q.needsLogin(login) {
 		return p.toLogin(w, r, q)
 	}
 	if !p.checkFormToken(form.Get("token"), "device", form.Get("request"), *login) {

@@ -294,6 +294,11 @@ func (q *request) takeAge(asked string, registered *int, now time.Time) *Error {
 	return nil
 }
 
+// needsLogin says that nobody is signed in, or too long ago for the request.
+func (q request) needsLogin(login *storage.Login) bool {
+	return login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter
+}
+
 // isText says whether s comes back from a form and from JSON as it was (RFC
 // 6749 §A.5 allows less: visible ASCII).
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
