@@ -220,3 +220,28 @@ func TestUpkeepOfEvents(t *testing.T) {
 		}
 	}
 }
+
+// Where more has expired than is swept in one go, the rest is not left for a minute.
+func TestUpkeepOfMuch(t *testing.T) {
+	in, _ := buildInstance(t, settingsOf(t, "sqlite"), time.Now, nil)
+	t.Cleanup(func() { in.close() })
+	sweep := func(rows int, trouble error) func() (int, error) {
+		return func() (int, error) {
+			n := min(rows, sweepBatch)
+			rows -= n
+			return n, trouble
+		}
+	}
+	for _, c := range []struct {
+		rows    int
+		trouble error
+		more    bool
+	}{{0, nil, false}, {sweepBatch, nil, false}, {sweepBatchesMax*sweepBatch - 1, nil, false}, {sweepBatchesMax*sweepBatch + 1, nil, true}, {sweepBatchesMax*sweepBatch + 1, io.ErrUnexpectedEOF, false}} {
+		if more := in.sweepBatches(t.Context(), sweep(c.rows, c.trouble)); more != c.more {
+			t.Errorf("%d rows, %v: more is %v", c.rows, c.trouble, more)
+		}
+	}
+	if in.upkeep(t.Context()) {
+		t.Error("there are more in an empty database")
+	}
+}

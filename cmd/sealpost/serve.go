@@ -386,6 +386,7 @@ const (
 	readyTimeout    = 3 * time.Second
 	drainTimeout    = 20 * time.Second // what is under way may take to finish
 	sweepEvery      = time.Minute
+	sweepAgain      = time.Second // where more has expired than is swept in one go
 	sweepBatch      = 500
 	sweepBatchesMax = 20
 )
@@ -559,33 +560,38 @@ func (in *instance) close() error {
 // sweep looks after what is kept, about once a minute. Replicas drift apart, so
 // that they don't all do so at once.
 func (in *instance) sweep(ctx context.Context) {
-	for {
+	for more := false; ; {
 		wait := sweepEvery/2 + rand.N(sweepEvery)
+		if more {
+			wait = sweepAgain
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-		in.upkeep(ctx)
+		more = in.upkeep(ctx)
 	}
 }
 
-// upkeep keeps the key ring and removes expired rows, in bounded batches.
-func (in *instance) upkeep(ctx context.Context) {
+// upkeep keeps the key ring and removes expired rows, in bounded batches. It
+// says whether there are more.
+func (in *instance) upkeep(ctx context.Context) (more bool) {
 	if err := in.ring.Maintain(ctx); err != nil && ctx.Err() == nil {
 		in.logger.Error("signing keys", "error", err)
 	} else if err == nil {
 		in.metrics.done("keys", in.now())
 	}
-	in.sweepBatches(ctx, func() (int, error) { return in.store.Sweep(ctx, in.now(), sweepBatch) })
+	more = in.sweepBatches(ctx, func() (int, error) { return in.store.Sweep(ctx, in.now(), sweepBatch) })
 	if keep := time.Duration(in.settings.Audit.Keep); keep > 0 {
-		in.sweepBatches(ctx, func() (int, error) { return in.store.SweepEvents(ctx, in.now().Add(-keep), sweepBatch) })
+		more = in.sweepBatches(ctx, func() (int, error) { return in.store.SweepEvents(ctx, in.now().Add(-keep), sweepBatch) }) || more
 	}
+	return more
 }
 
 // sweepBatches removes batches until there is nothing left, or enough is done for
-// this time.
-func (in *instance) sweepBatches(ctx context.Context, sweep func() (int, error)) {
+// this time and there are more.
+func (in *instance) sweepBatches(ctx context.Context, sweep func() (int, error)) (more bool) {
 	for range sweepBatchesMax {
 		n, err := sweep()
 		if err != nil && ctx.Err() == nil {
@@ -596,7 +602,8 @@ func (in *instance) sweepBatches(ctx context.Context, sweep func() (int, error))
 			in.metrics.done("sweep", in.now())
 		}
 		if err != nil || n < sweepBatch {
-			return
+			return false
 		}
 	}
+	return true
 }
