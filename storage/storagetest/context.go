@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"context"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -16,6 +18,7 @@ func contextCancelled(d *db) {
 	ctx, cancel := context.WithCancel(d.Context())
 	cancel()
 	l := d.signIn()
+	_, change := d.change(l, "new@example.com")
 	d.claim(10, t0)
 	ended := d.signIn()
 	d.claim(10, t0)
@@ -31,10 +34,20 @@ func contextCancelled(d *db) {
 		key:    storage.SigningKey{ID: "k", Algorithm: "RS256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0},
 		limit:  storage.Limit{Key: "l", Max: 1, Window: time.Hour},
 	}
-	w.completion = d.completion(w.asked, t0)
+	w.completion, w.change = d.completion(w.asked, t0), change
 	w.events = d.events()
+	untried := map[string]bool{}
+	for m := range reflect.TypeFor[Store]().Methods() {
+		untried[m.Name] = m.Type.NumIn() > 0 && m.Type.In(0) == reflect.TypeFor[context.Context]()
+	}
 	for name, call := range w.calls(ctx, d) {
 		d.want(name, call(), context.Canceled)
+		untried[strings.Fields(name)[0]] = false
+	}
+	for name, is := range untried {
+		if is {
+			d.Errorf("%s was not tried", name)
+		}
 	}
 	w.wantUntouched(d)
 }
@@ -50,6 +63,7 @@ type world struct {
 
 	attempt      storage.Attempt
 	completion   storage.Completion
+	change       storage.AddressChange
 	code, burned storage.Grant
 	client       storage.Client
 	key          storage.SigningKey
@@ -62,7 +76,7 @@ type world struct {
 
 // calls are calls of all methods, each of which would change what it can.
 func (w world) calls(ctx context.Context, d *db) map[string]func() error {
-	a, g, session := w.asked, w.grant, w.login.Session.ID
+	a, g, session, user := w.asked, w.grant, w.login.Session.ID, w.login.User.ID
 	return map[string]func() error{
 		"Ping":          func() error { return d.Ping(ctx) },
 		"Migrate":       func() error { return d.Migrate(ctx) },
@@ -120,6 +134,31 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"Sweep":         func() error { _, err := d.Sweep(ctx, t0.Add(99*day), 9); return err },
 		"Events":        func() error { _, err := d.Events(ctx, storage.EventFilter{}); return err },
 		"SweepEvents":   func() error { _, err := d.SweepEvents(ctx, t0.Add(day), 9); return err },
+		"CountLimits":   func() error { return d.CountLimits(ctx, []storage.Limit{w.limit}, t0) },
+		"Backlog":       func() error { _, err := d.Backlog(ctx); return err },
+		"EnableUser":    func() error { return d.EnableUser(ctx, user, t0) },
+		"AddUser": func() error {
+			return d.AddUser(ctx, storage.User{ID: "new", Key: "bob@example.com", Email: "bob@example.com", CreatedAt: t0, UpdatedAt: t0})
+		},
+		"User":              func() error { _, err := d.User(ctx, w.login.User.Key); return err },
+		"Users":             func() error { _, err := d.Users(ctx); return err },
+		"UsersByID":         func() error { _, err := d.UsersByID(ctx, []string{user}); return err },
+		"SetGroups":         func() error { return d.SetGroups(ctx, user, []string{"staff"}, t0.Add(time.Hour)) },
+		"SessionsOf":        func() error { _, err := d.SessionsOf(ctx, user, t0); return err },
+		"Sessions":          func() error { _, err := d.Sessions(ctx, storage.SessionFilter{Limit: 9}, t0); return err },
+		"ClientsOf":         func() error { _, err := d.ClientsOf(ctx, session); return err },
+		"EndSessionOf":      func() error { return d.EndSessionOf(ctx, user, session, t0) },
+		"EndOtherSessions":  func() error { _, err := d.EndOtherSessions(ctx, user, "another", t0); return err },
+		"Apps":              func() error { _, err := d.Apps(ctx, user, t0); return err },
+		"UsersWithApps":     func() error { _, err := d.UsersWithApps(ctx, g.ClientID, "", 9, t0); return err },
+		"RemoveApp":         func() error { return d.RemoveApp(ctx, user, g.ClientID, t0) },
+		"SetProfile":        func() error { _, err := d.SetProfile(ctx, user, "Ada", "fr", t0.Add(time.Hour)); return err },
+		"ChangeAddress":     func() error { _, err := d.ChangeAddress(ctx, w.change, t0); return err },
+		"DeleteUser":        func() error { return d.DeleteUser(ctx, user, t0) },
+		"Mute":              func() error { return d.Mute(ctx, a.ID, t0, t0.Add(time.Hour)) },
+		"Bounces":           func() error { _, err := d.Bounces(ctx, time.Time{}, 9); return err },
+		"ResealSigningKey":  func() error { return d.ResealSigningKey(ctx, w.key.ID, w.key.Sealed, []byte("new")) },
+		"RemoveSigningKeys": func() error { return d.RemoveSigningKeys(ctx, t0, t0) },
 	}
 }
 
