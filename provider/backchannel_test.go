@@ -395,7 +395,7 @@ func TestNoticesOfClientsThatAreGone(t *testing.T) {
 	queue := func() {
 		t.Helper()
 		c.BackchannelLogoutURI = rp.URL + "/out?hidden=query"
-		if err := w.engine.SaveClient(ctx, c); err != nil {
+		if err := w.engine.SaveClient(ctx, c, c.SecretSHA256); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)
@@ -408,7 +408,7 @@ func TestNoticesOfClientsThatAreGone(t *testing.T) {
 	}
 	queue()
 	c.BackchannelLogoutURI = ""
-	if err := w.engine.SaveClient(ctx, c); err != nil {
+	if err := w.engine.SaveClient(ctx, c, c.SecretSHA256); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.pass(clientCacheTTL)

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,8 @@ func (w *world) registration(method, path, token string, metadata any) answer {
 	case nil:
 	case string:
 		body = strings.NewReader(m)
+	case io.Reader:
+		body = m
 	default:
 		b, err := json.Marshal(m)
 		if err != nil {
@@ -442,6 +445,24 @@ func TestReplaceRegistration(t *testing.T) {
 			}
 		})
 	}
+	w.run("an operator gives it another secret meanwhile", func(t *testing.T) {
+		body, err := json.Marshal(metadataOf("client_id", r.id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := w.stored(r.id)
+		seen := c.SecretSHA256
+		c.SecretSHA256 = hexSHA256("rotated")
+		rotate := meanwhile(func() {
+			if err := w.engine.SaveClient(t.Context(), c, seen); err != nil {
+				t.Error(err)
+			}
+		})
+		w.registration("PUT", r.path, r.token, io.MultiReader(rotate, bytes.NewReader(body))).is(503, "temporarily_unavailable")
+		if w.stored(r.id).SecretSHA256 != c.SecretSHA256 {
+			t.Error("the old secret is back")
+		}
+	})
 	w.run("a client that needs no secret any more has none; a new one is told once", func(t *testing.T) {
 		w.registration("PUT", r.path, r.token, metadataOf("client_id", r.id, "token_endpoint_auth_method", "none"))
 		if w.stored(r.id).SecretSHA256 != "" {
@@ -600,4 +621,12 @@ func FuzzParseMetadata(f *testing.F) {
 			checkDescription(t, e.public().Description)
 		}
 	})
+}
+
+// meanwhile is nothing to read, and what happens before the rest is read.
+type meanwhile func()
+
+func (m meanwhile) Read([]byte) (int, error) {
+	m()
+	return 0, io.EOF
 }

@@ -14,8 +14,10 @@ type Store interface {
 
 	// AddClient inserts a client: storage.ErrConflict when the id is taken.
 	AddClient(ctx context.Context, c storage.Client) error
-	// SaveClient replaces a client: storage.ErrNotFound when there is none.
-	SaveClient(ctx context.Context, c storage.Client) error
+	// SaveClient replaces a client whose SecretSHA256 is the one that was seen:
+	// storage.ErrNotFound when there is none, storage.ErrConflict when it has
+	// another secret by now.
+	SaveClient(ctx context.Context, c storage.Client, secret string) error
 	// RemoveClient removes a client with its grants and consents:
 	// storage.ErrNotFound when there is none.
 	RemoveClient(ctx context.Context, id string, now time.Time) error

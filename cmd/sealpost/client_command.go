@@ -343,9 +343,13 @@ func (c clientRotate) Run(p *process) error {
 		case client.SecretSHA256 == "":
 			return usageError{fmt.Errorf("client %q proves itself with keys: it has no secret", c.ID)}
 		}
-		secret := keys.Token()
+		secret, seen := keys.Token(), client.SecretSHA256
 		client.SecretSHA256, client.UpdatedAt = hashClientSecret(secret), p.now()
-		if err := db.SaveClient(p.ctx, client); err != nil {
+		err = db.SaveClient(p.ctx, client, seen)
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("client %q got another secret just now; run it again for a newer one", c.ID)
+		}
+		if err != nil {
 			return fmt.Errorf("save client: %w", err)
 		}
 		return c.printSecret(p, listedClient{client, "database", secret})

@@ -102,7 +102,7 @@ func TestAChangedClientCountsWithinSeconds(t *testing.T) {
 			}
 			want("added", "old", 200)
 			client.SecretSHA256 = hashClientSecret("new")
-			if err := in.store.SaveClient(t.Context(), client); err != nil {
+			if err := in.store.SaveClient(t.Context(), client, hashClientSecret("old")); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(5 * time.Second)

@@ -84,22 +84,27 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 
 const updateClient = `
 	WITH c AS (
-		UPDATE clients SET metadata = $2, updated_at = $3 WHERE id = $1 RETURNING id, updated_at
+		UPDATE clients SET metadata = $2, updated_at = $3
+		WHERE id = $1 AND coalesce(metadata ->> 'client_secret_sha256', '') = $5 RETURNING id, updated_at
 	)` + insertEvents + `
 	SELECT updated_at, '` + string(storage.EventClientChanged) + `', $4::text, '', id, '', '', '', '' FROM c`
 
-// SaveClient replaces a client and keeps CreatedAt: storage.ErrNotFound when
-// there is none.
-func (db *DB) SaveClient(ctx context.Context, c storage.Client) error {
+// SaveClient replaces a client whose secret is the one that was seen, and keeps
+// CreatedAt: storage.ErrNotFound when there is none, storage.ErrConflict when
+// it has another secret by now.
+func (db *DB) SaveClient(ctx context.Context, c storage.Client, secret string) error {
 	metadata, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("save client: %w", err)
 	}
-	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt), db.actor)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
+	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt), db.actor, secret)
+	if err != nil || n > 0 {
+		return err
 	}
-	return err
+	if _, err := db.Client(ctx, c.ID); err != nil {
+		return err
+	}
+	return storage.ErrConflict
 }
 
 const deleteClient = `

@@ -59,17 +59,28 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 	})
 }
 
-const updateClient = `UPDATE clients SET metadata = ?2, updated_at = ?3 WHERE id = ?1`
+const (
+	updateClient = `UPDATE clients SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND coalesce(metadata ->> 'client_secret_sha256', '') = ?4`
+	clientExists = `SELECT id FROM clients WHERE id = ?1`
+)
 
-// SaveClient replaces a client, but for its CreatedAt.
-func (db *DB) SaveClient(ctx context.Context, c storage.Client) error {
+// SaveClient replaces a client whose secret is the one that was seen, but for
+// its CreatedAt.
+func (db *DB) SaveClient(ctx context.Context, c storage.Client, secret string) error {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
 	return db.write(ctx, func(tx *tx) error {
-		if err := tx.one(updateClient, c.ID, string(text), moment(c.UpdatedAt)); err != nil {
+		n, err := tx.exec(updateClient, c.ID, string(text), moment(c.UpdatedAt), secret)
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			if err := tx.get(clientExists, args{c.ID}, new(string)); err != nil {
+				return err
+			}
+			return storage.ErrConflict
 		}
 		return tx.log(storage.Event{At: c.UpdatedAt, Name: storage.EventClientChanged, ClientID: c.ID})
 	})

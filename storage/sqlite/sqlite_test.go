@@ -425,7 +425,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 	_, err = db.Sweep(ctx, t0, 10)
 	check(err)
 	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
-	check(db.AddClient(ctx, client), db.SaveClient(ctx, client), db.RemoveClient(ctx, client.ID, t0))
+	check(db.AddClient(ctx, client), db.SaveClient(ctx, client, ""), db.RemoveClient(ctx, client.ID, t0))
 
 	seen := 0
 	for _, p := range []*pool{db.writer, db.reader} {

@@ -92,14 +92,22 @@ func clientConflict(d *db) {
 
 func clientSave(d *db) {
 	c := storage.Client{ID: "client", Name: "First", Allow: []string{"*@example.com"}, CreatedAt: t0, UpdatedAt: t0}
-	d.want("unknown", d.SaveClient(d.Context(), c), storage.ErrNotFound)
+	d.want("unknown", d.SaveClient(d.Context(), c, ""), storage.ErrNotFound)
 	d.must(d.AddClient(d.Context(), c))
 	other := c
 	other.ID = "other"
 	d.must(d.AddClient(d.Context(), other))
 	given := storage.Client{ID: c.ID, Name: "Second", SecretSHA256: "00ff", CreatedAt: t0.Add(time.Hour), UpdatedAt: t0.Add(time.Hour)}
-	d.must(d.SaveClient(d.Context(), given))
+	d.must(d.SaveClient(d.Context(), given, ""))
 	given.CreatedAt = t0
+	d.wantClient(given)
+	late := given
+	late.Name, late.SecretSHA256 = "Late", ""
+	d.want("whoever saw no secret", d.SaveClient(d.Context(), late, ""), storage.ErrConflict)
+	d.want("whoever saw another", d.SaveClient(d.Context(), late, "00fe"), storage.ErrConflict)
+	d.wantClient(given)
+	given.Name = "Third"
+	d.must(d.SaveClient(d.Context(), given, "00ff"))
 	d.wantClient(given)
 	d.wantClient(other)
 }

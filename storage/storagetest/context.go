@@ -113,7 +113,7 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"Client":           func() error { _, err := d.Client(ctx, w.client.ID); return err },
 		"Clients":          func() error { _, err := d.Clients(ctx); return err },
 		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
-		"SaveClient":       func() error { return d.SaveClient(ctx, w.client) },
+		"SaveClient":       func() error { return d.SaveClient(ctx, w.client, "") },
 		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID, t0) },
 		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, false, t0); return err },
 		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, false, t0); return err },
