@@ -3,7 +3,7 @@
 # make race              what serves, all of it under the race detector
 # make check             what CI runs: format, vet, staticcheck, generated files, tests
 
-.PHONY: release test race test-integration setup-integration check lint generate screenshots fuzz vuln build test-recipes-traefik
+.PHONY: build release test race test-integration setup-integration check lint generate test-recipes-traefik screenshots defences bench grow soak fuzz corpus vuln
 
 build: ## the binary, bin/sealpost
 	CGO_ENABLED=0 go build -trimpath -o bin/sealpost ./cmd/sealpost
@@ -87,6 +87,9 @@ fuzz: ## every fuzz target for FUZZTIME
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+corpus: ## what fuzzing found here, into testdata/fuzz
+	./test/corpus.sh
 
 vuln: ## known vulnerabilities; needs the network
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
