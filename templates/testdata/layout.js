@@ -95,7 +95,7 @@ function edgeless() {
   };
   for (const e of controls()) {
     if (e.matches("button:not(.link), .button, input:not([type=checkbox]), select") && !edged([e, null])) wrong.push(`without an edge: ${called(e)}`);
-    if (e.matches("[aria-invalid]") && parseFloat(getComputedStyle(e).borderTopWidth) < 2) wrong.push(`does not look wrong: ${called(e)}`);
+    if (e.matches("[aria-invalid]") && parseFloat(getComputedStyle(e.closest("label") ?? e).borderTopWidth) < 2) wrong.push(`does not look wrong: ${called(e)}`);
     e.blur();
     const without = outlined(e);
     e.focus({ focusVisible: true });
