@@ -9,6 +9,7 @@ import (
 	"github.com/sealpost/sealpost/storage"
 	"github.com/sealpost/sealpost/storage/postgres"
 	"github.com/sealpost/sealpost/storage/postgres/postgrestest"
+	"github.com/sealpost/sealpost/storage/storagetest"
 )
 
 var t0 = time.Date(2030, time.March, 4, 5, 6, 7, 0, time.UTC)
@@ -129,24 +130,11 @@ func BenchmarkSession(b *testing.B) {
 	})
 }
 
-// BenchmarkSweep removes what logins leave, and tells how long that takes beside
-// making it (BenchmarkLogin, one at a time).
 func BenchmarkSweep(b *testing.B) {
 	db := migrated(b)
-	began := time.Now()
-	for n := range int64(b.N) {
-		l := complete(b, db, start(b, db, n))
-		if _, err := db.RedeemCode(b.Context(), grantOf(l), false, t0); err != nil {
+	storagetest.BenchmarkSweep(b, db, func(n int64) {
+		if _, err := db.RedeemCode(b.Context(), grantOf(complete(b, db, start(b, db, n))), false, t0); err != nil {
 			b.Fatal(err)
 		}
-	}
-	making := time.Since(began)
-	b.ResetTimer()
-	for swept := 1; swept > 0; {
-		var err error
-		if swept, err = db.Sweep(b.Context(), t0.Add(10000*time.Hour), 500); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(b.Elapsed().Seconds()/making.Seconds(), "of-making")
+	})
 }

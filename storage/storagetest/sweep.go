@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"testing"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -247,4 +248,22 @@ func sweepRace(d *db) {
 		sum += n
 	}
 	same(d, "swept in all", sum, 50)
+}
+
+// BenchmarkSweep removes what logins leave, and tells how long that takes beside
+// making it. login makes one login of a number.
+func BenchmarkSweep(b *testing.B, db Store, login func(n int64)) {
+	began := time.Now()
+	for n := range int64(b.N) {
+		login(n)
+	}
+	making := time.Since(began)
+	b.ResetTimer()
+	for swept := 1; swept > 0; {
+		var err error
+		if swept, err = db.Sweep(b.Context(), t0.Add(9999*day), 500); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/making.Seconds(), "of-making")
 }
