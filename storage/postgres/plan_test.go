@@ -20,27 +20,29 @@ var small = []string{"clients", "signing_keys", "goose_db_version", "schema_lock
 // more there are.
 func TestNoCallReadsAWholeTable(t *testing.T) {
 	url := postgrestest.New(t)
-	db := open(t, url)
-	if err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	busy := url + "&application_name=busy" // scans waits for its connections, which tell what they read when they end
 	calls := func(name string, call func() error) {
 		if name != "RemoveClient" && name != "UsersWithApps" { // an operator's, once in a while: all that is a client's
 			must(t)(name, call)
 		}
 	}
-	everyCall(t.Context(), db, 1, calls)
-	admin := connect(t, url)
-	run(t, admin, `INSERT INTO bounces (key, email, detail, count, at) VALUES ('ada@example.com', 'ada@example.com', '550', 1, $1)`, t0)
-	multiply(t, admin, 3000)
-	run(t, admin, `ANALYZE`)
-
-	before := scans(t, admin, url)
-	busy := open(t, url+"&application_name=busy")
-	everyCall(t.Context(), busy, 2, calls)
-	if err := busy.Close(); err != nil {
+	db := open(t, busy)
+	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	everyCall(t.Context(), db, 1, calls)
+	must(t)("Close", db.Close)
+	filling := connect(t, busy)
+	run(t, filling, `INSERT INTO bounces (key, email, detail, count, at) VALUES ('ada@example.com', 'ada@example.com', '550', 1, $1)`, t0)
+	multiply(t, filling, 3000)
+	run(t, filling, `ANALYZE`)
+	must(t)("Close", func() error { return filling.Close(t.Context()) })
+
+	admin := connect(t, url)
+	before := scans(t, admin, url)
+	db = open(t, busy)
+	everyCall(t.Context(), db, 2, calls)
+	must(t)("Close", db.Close)
 	seen := 0
 	for table, after := range scans(t, admin, url) {
 		if slices.Contains(small, table) {
