@@ -52,7 +52,7 @@ func resourceDomain(resource string) string {
 		return ""
 	}
 	u, err := url.Parse(resource)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || !strings.Contains(resource, u.Host) { // as with %C3%BC
 		return ""
 	}
 	return strings.ToLower(u.Host)
