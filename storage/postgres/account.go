@@ -117,11 +117,15 @@ const (
 		DELETE FROM session_clients c USING sessions s WHERE s.user_id = $1 AND c.session_id = s.id AND c.client_id = $2`
 )
 
-// RemoveApp takes back what the user allowed a client: consent, grants, and
-// what its sessions know of it.
+// Before grants are revoked: one that a device is given meanwhile is among them.
+const forgetDevices = `DELETE FROM devices WHERE user_id = $1 AND user_id <> '' AND client_id = $2 AND used_at IS NULL`
+
+// RemoveApp takes back what the user allowed a client: consent, grants, devices
+// that have not fetched theirs, and what its sessions know of it.
 func (db *DB) RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error {
 	return db.transaction(ctx, "remove app", func(b *pgx.Batch) {
 		b.Queue(holdSessionsOfUser, at(now), userID)
+		b.Queue(forgetDevices, userID, clientID)
 		b.Queue(takeBack, at(now), userID, clientID, db.actor)
 		b.Queue(queueNoticesOfApp, at(now), userID, clientID)
 		b.Queue(forgetClient, userID, clientID)

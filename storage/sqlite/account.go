@@ -101,9 +101,14 @@ const (
 	forgetClient = `DELETE FROM session_clients WHERE client_id = ?2 AND session_id IN (SELECT id FROM sessions WHERE user_id = ?1)`
 )
 
+const forgetDevices = `DELETE FROM devices WHERE user_id = ?1 AND user_id <> '' AND client_id = ?2 AND used_at IS NULL`
+
 // RemoveApp takes back what the user allowed a client.
 func (db *DB) RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
+		if _, err := tx.exec(forgetDevices, userID, clientID); err != nil {
+			return err
+		}
 		taken := 0
 		for _, query := range []string{removeConsent, revokeGrantsOfApp} {
 			n, err := tx.exec(query, moment(now), userID, clientID)
