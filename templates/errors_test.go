@@ -48,7 +48,7 @@ func TestAccessibilityErrorsOfHalfAPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := make(chan bool)
-	slow := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(site); r.Out.Header.Del("Accept-Encoding") }}
+	slow := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(site); r.Out.Header.Del("Accept-Encoding") }}
 	slow.ModifyResponse = func(r *http.Response) error {
 		if !strings.HasPrefix(r.Request.URL.Path, "/show/") {
 			return nil
@@ -63,7 +63,7 @@ func TestAccessibilityErrorsOfHalfAPage(t *testing.T) {
 		}
 		field += bytes.IndexByte(page[field:], '>') + 1
 		from, to := io.Pipe()
-		r.Body, slow.FlushInterval = from, -1
+		r.Body = from
 		go func() {
 			_, _ = to.Write(page[:field])
 			<-rest
