@@ -43,7 +43,8 @@ func runGrow(args []string) (err error) {
 	}
 	database, driver, source := "sqlite:"+filepath.Join(o.dir, "grow.db"), "sqlite", "file:"+filepath.Join(o.dir, "grow.db")+"?_pragma=busy_timeout(60000)"
 	if engine == "postgres" {
-		pg, err := startPostgres(o.dir)
+		// As much memory as indexes of millions of rows ask for, and fewer checkpoints while they are made.
+		pg, err := startPostgres(o.dir, "shared_buffers=1GB", "max_wal_size=8GB")
 		if err != nil {
 			return err
 		}

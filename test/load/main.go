@@ -60,7 +60,7 @@ func main() {
 	var engines, only string
 	flag.StringVar(&o.binary, "binary", "../../bin/sealpost", "the binary of Sealpost")
 	flag.StringVar(&engines, "engines", "sqlite,postgres", "engines to measure")
-	flag.StringVar(&only, "only", "", "figures to measure: login silent refresh authorize userinfo introspect discovery jwks latency sizes limits; empty: all")
+	flag.StringVar(&only, "only", "", "figures to measure: login silent refresh authorize userinfo introspect discovery jwks latency open sizes limits; empty: all")
 	flag.DurationVar(&o.lasts, "for", 4*time.Second, "how long one turn lasts")
 	flag.IntVar(&o.rounds, "rounds", 3, "turns of each")
 	flag.IntVar(&o.workers, "workers", 16, "people at once")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,17 +43,23 @@ func closedLoop(workers int, lasts time.Duration, do func(worker int) error) (do
 	return len(took), took, err
 }
 
-// openLoop does something at fixed times, however long it takes.
-func openLoop(every time.Duration, times int, do func() (time.Duration, error)) (took []time.Duration, err error) {
+// openLoop has people come by themselves, with gaps between them, however long
+// those before take: how long each took, by what do says of who came when,
+// sorted.
+func openLoop(gap func() time.Duration, lasts time.Duration, do func(came time.Time) (time.Duration, error)) (took []time.Duration, err error) {
+	const most = 10_000 // at once: it does not keep up
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for range times {
-		<-tick.C
+	var inside atomic.Int64
+	for came, end := time.Now(), time.Now().Add(lasts); came.Before(end); came = came.Add(gap()) {
+		time.Sleep(time.Until(came))
+		if inside.Add(1) > most {
+			return nil, fmt.Errorf("%d people wait", most)
+		}
 		all.Go(func() {
-			d, err := do()
+			defer inside.Add(-1)
+			d, err := do(came)
 			mu.Lock()
 			defer mu.Unlock()
 			took, errs = append(took, d), append(errs, err)
@@ -61,6 +68,11 @@ func openLoop(every time.Duration, times int, do func() (time.Duration, error)) 
 	all.Wait()
 	slices.Sort(took)
 	return took, errors.Join(errs...)
+}
+
+// atRandom are the gaps between people who know nothing of each other.
+func atRandom(rate float64) func() time.Duration {
+	return func() time.Duration { return time.Duration(mathrand.ExpFloat64() / rate * float64(time.Second)) }
 }
 
 func percentile(sorted []time.Duration, p float64) time.Duration {
@@ -246,6 +258,13 @@ func measureEngine(r *report, engine string) (err error) {
 			return fmt.Errorf("latency: %w", err)
 		}
 	}
+	if r.wants("open") {
+		for _, name := range []string{"login", "silent"} {
+			if err := r.open(engine, name, ours); err != nil {
+				return fmt.Errorf("open %s: %w", name, err)
+			}
+		}
+	}
 	r.sizes(engine, "memory, after the load", float64(server.memory())/1e6, "MB", 100)
 	return nil
 }
@@ -296,7 +315,7 @@ func startSealpost(o options, dir, database string, mail *mailbox, admin string)
 // latency is how long a mail takes, from the form to the mail server's word,
 // when nobody else is there.
 func (r *report) latency(engine string, s *side) error {
-	took, err := openLoop(100*time.Millisecond, 100, func() (time.Duration, error) {
+	took, err := openLoop(func() time.Duration { return 100 * time.Millisecond }, 10*time.Second, func(time.Time) (time.Duration, error) {
 		b := newBrowser(s.server.url)
 		form, _, err := s.app.form(b)
 		if err != nil {
@@ -312,6 +331,39 @@ func (r *report) latency(engine string, s *side) error {
 	}
 	r.sizes(engine, "form to mail taken, half of them", percentile(took, .5).Seconds()*1000, "ms", 50)
 	r.sizes(engine, "form to mail taken, 99 of 100", percentile(took, .99).Seconds()*1000, "ms", 250)
+	return nil
+}
+
+// open is how long a step takes when people come by themselves, so many that a
+// part of what the server can do is asked of it. Who waits for others waits from
+// the moment they came.
+func (r *report) open(engine, name string, s *side) error {
+	most, err := s.turn(r.options, steps[name])
+	if err != nil {
+		return err
+	}
+	free := make(chan int, len(s.people))
+	for i := range s.people {
+		free <- i
+	}
+	for _, part := range []struct {
+		name string
+		of   float64
+	}{{"half", .5}, {"three quarters", .75}} {
+		took, err := openLoop(atRandom(part.of*most.rate), 2*r.lasts, func(came time.Time) (time.Duration, error) {
+			who := 0
+			if name != "login" { // which is always of somebody new
+				who = <-free
+				defer func() { free <- who }()
+			}
+			err := steps[name](s, who)
+			return time.Since(came), err
+		})
+		if err != nil {
+			return err
+		}
+		r.took(engine, fmt.Sprintf("%s, people coming at %s of that rate", name, part.name), took)
+	}
 	return nil
 }
 

@@ -114,7 +114,8 @@ type postgres struct {
 	url     string // of the server's first database
 }
 
-func startPostgres(dir string) (*postgres, error) {
+// startPostgres starts one in dir, with settings ("name=value") besides.
+func startPostgres(dir string, settings ...string) (*postgres, error) {
 	bin := ""
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres"); len(found) > 0 {
 		slices.Sort(found)
@@ -152,7 +153,11 @@ func startPostgres(dir string) (*postgres, error) {
 	if out, err := as(bin+"/initdb", "-D", data+"/db", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	p := &postgres{process: as(bin+"/postgres", "-D", data+"/db", "-c", "listen_addresses="+host, "-c", "port="+port, "-c", "unix_socket_directories=")}
+	args := []string{"-D", data + "/db"}
+	for _, setting := range append(settings, "listen_addresses="+host, "port="+port, "unix_socket_directories=") {
+		args = append(args, "-c", setting)
+	}
+	p := &postgres{process: as(bin+"/postgres", args...)}
 	p.url = "postgres://postgres@" + address + "/postgres?sslmode=disable"
 	if err := p.process.Start(); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -16,7 +17,14 @@ func encode(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 type report struct {
 	options
 	rows   []row
+	spread []spread
 	limits []limit
+}
+
+// spread is how long the steps of one kind took, sorted.
+type spread struct {
+	engine, name string
+	took         []time.Duration
 }
 
 // row is one figure: what it came to, and what it is to be.
@@ -55,6 +63,7 @@ func (r *report) compare(engine, name string, target float64, ours, theirs *side
 		took = append(took, we.took...)
 	}
 	slices.Sort(took)
+	r.took(engine, name, took)
 	more := fmt.Sprintf("%.0f/s, half in %s, 99 of 100 in %s", median(rates), rounded(percentile(took, .5)), rounded(percentile(took, .99)))
 	met := median(shares) >= target
 	if len(costs) > 0 {
@@ -69,6 +78,11 @@ func (r *report) compare(engine, name string, target float64, ours, theirs *side
 
 func (r *report) sizes(engine, name string, value float64, unit string, most float64) {
 	r.add(row{engine, name, fmt.Sprintf("%.0f %s", value, unit), fmt.Sprintf("≤ %.0f %s", most, unit), value <= most, ""})
+}
+
+func (r *report) took(engine, name string, sorted []time.Duration) {
+	r.spread = append(r.spread, spread{engine, name, sorted})
+	fmt.Fprintf(os.Stderr, "%s %s: half in %s, 99 of 100 in %s\n", engine, name, rounded(percentile(sorted, .5)), rounded(percentile(sorted, .99)))
 }
 
 func (r *report) limit(name string, rate float64) { r.limits = append(r.limits, limit{name, rate}) }
@@ -100,6 +114,7 @@ func (r *report) print(out io.Writer) {
 		for _, l := range r.limits {
 			fmt.Fprintf(out, "| | limit: %s | %.0f/s | | | |\n", l.name, l.rate)
 		}
+		r.printSpread(out, "| ", " | ", " |\n", "| --- | --- |"+strings.Repeat(" --: |", len(bounds)+1)+"\n")
 		return
 	}
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
@@ -110,6 +125,37 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(table, "\tlimit: %s\t%.0f/s\t\t\t\n", l.name, l.rate)
 	}
 	_ = table.Flush()
+	r.printSpread(table, "", "\t", "\n", "")
+	_ = table.Flush()
+}
+
+// bounds are those of the histograms.
+var bounds = []time.Duration{500 * time.Microsecond, time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond,
+	20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond}
+
+// printSpread prints a histogram of each step, a line each: how many of 100 took
+// so long, and longer than the column before.
+func (r *report) printSpread(out io.Writer, before, between, after, below string) {
+	if len(r.spread) == 0 {
+		return
+	}
+	cells := []string{"engine", "percent of the steps that took"}
+	for _, b := range bounds {
+		cells = append(cells, "≤ "+b.String())
+	}
+	fmt.Fprint(out, "\n", before, strings.Join(append(cells, "more"), between), after, below)
+	for _, s := range r.spread {
+		cells, sofar := []string{s.engine, s.name}, 0
+		for _, b := range append(slices.Clone(bounds), 1<<62) {
+			n, _ := slices.BinarySearch(s.took, b+1)
+			cell := ""
+			if n > sofar {
+				cell = fmt.Sprintf("%.3g", 100*float64(n-sofar)/float64(len(s.took)))
+			}
+			cells, sofar = append(cells, cell), n
+		}
+		fmt.Fprint(out, before, strings.Join(cells, between), after)
+	}
 }
 
 func yes(met bool) string {
