@@ -32,10 +32,10 @@ func (t *Templates) LoginMail(m LoginMail) (subject, text, html string, err erro
 		return "", "", "", fmt.Errorf("write mail: %w", err)
 	}
 	var plain, rich bytes.Buffer
-	if err = t.mailText.Execute(&plain, v); err != nil {
+	if err = t.mails.write(&plain, v, false, func(b *bytes.Buffer, v mailView) error { return t.mailText.Execute(b, v) }); err != nil {
 		return "", "", "", fmt.Errorf("write mail: %w", err)
 	}
-	if err = t.mailHTML.Execute(&rich, v); err != nil {
+	if err = t.mails.write(&rich, v, true, func(b *bytes.Buffer, v mailView) error { return t.mailHTML.Execute(b, v) }); err != nil {
 		return "", "", "", fmt.Errorf("write mail: %w", err)
 	}
 	return subject, wrap(plain.String(), m.Link), rich.String(), nil

@@ -27,20 +27,41 @@ func (p Sent) hidden(hide func(*string)) Page {
 	return p
 }
 
-// memo keeps pages that were drawn, with gaps where the hidden values go:
-// html/template takes most of the time that a login costs. Pages of others
+// hidden is a mail with what stands in it as it is hidden, but for the times,
+// which are told to the minute.
+func (m LoginMail) hidden(hide func(*string)) LoginMail {
+	if before, token, ok := strings.Cut(m.Link, "?token="); ok {
+		hide(&token)
+		m.Link = before + "?token=" + token
+	}
+	hide(&m.To)
+	hide(&m.Network)
+	lasts := m.Expires.Sub(m.Asked)
+	m.Asked = m.Asked.UTC().Truncate(time.Minute)
+	m.Expires = m.Asked.Add(lasts)
+	return m
+}
+
+// memo keeps pages, or mails, that were drawn, with gaps where the hidden values
+// go: html/template takes most of the time that a login costs. Those of others
 // ([Branding].Dir) may do with a value what they like, and are not kept.
 type memo struct {
-	marks [2]string // stand for the values while a page is drawn: nobody can guess them
+	marks [3]string // stand for the values while a page is drawn: nobody can guess them
 
 	mu         sync.Mutex
-	young, old map[memoKey][]part
+	young, old map[any][]part // by memoKey or mailKey
 }
 
 const (
 	memoSize = 256 // pages are kept at least, and twice as many at most
 	minToken = 32  // characters: what is as long is not in an address by chance
 )
+
+type mailKey struct {
+	mail LoginMail
+	lang string
+	rich bool
+}
 
 type memoKey struct {
 	page              Page
@@ -56,7 +77,7 @@ type part struct {
 }
 
 func newMemo() *memo {
-	return &memo{marks: [2]string{rand.Text(), rand.Text()}, young: map[memoKey][]part{}}
+	return &memo{marks: [3]string{rand.Text(), rand.Text(), rand.Text()}, young: map[any][]part{}}
 }
 
 // draw does the same as execute, and less where it did the same before. A nil
@@ -66,14 +87,42 @@ func (m *memo) draw(body *bytes.Buffer, r *http.Request, words words, p Page, ex
 	if !ok {
 		return execute(body, r, words, p)
 	}
-	parts := m.get(key)
-	if parts == nil {
+	return m.fill(body, key, values, func(body *bytes.Buffer) error {
 		blank := *r
 		at := *r.URL
 		at.RawQuery = key.query
 		blank.URL = &at
+		return execute(body, &blank, words, key.page)
+	})
+}
+
+// write is draw for one part of a mail.
+func (m *memo) write(body *bytes.Buffer, v mailView, rich bool, execute func(*bytes.Buffer, mailView) error) error {
+	if m == nil || v.Mail.Expires.Sub(v.Mail.Asked)%time.Minute != 0 || SafeName(v.Mail.Network) != v.Mail.Network {
+		return execute(body, v)
+	}
+	var values []string
+	ok := true
+	blank := v
+	blank.Mail = v.Mail.hidden(func(value *string) {
+		if ok = ok && standsAsItIs(*value, ":/"); ok && *value != "" {
+			values = append(values, *value)
+			*value = m.marks[len(values)-1]
+		}
+	})
+	if !ok {
+		return execute(body, v)
+	}
+	return m.fill(body, mailKey{blank.Mail, v.Lang, rich}, values, func(body *bytes.Buffer) error { return execute(body, blank) })
+}
+
+// fill gives what is kept for a key, with values in its gaps. What is not kept
+// is executed first, with marks in their place.
+func (m *memo) fill(body *bytes.Buffer, key any, values []string, execute func(*bytes.Buffer) error) error {
+	parts := m.get(key)
+	if parts == nil {
 		var drawn bytes.Buffer
-		if err := execute(&drawn, &blank, words, key.page); err != nil {
+		if err := execute(&drawn); err != nil {
 			return err
 		}
 		parts = m.split(drawn.Bytes())
@@ -104,7 +153,7 @@ func (m *memo) key(r *http.Request, words words, p Page) (key memoKey, values []
 	}
 	key = memoKey{lang: words.Lang, host: r.Host, query: r.URL.RawQuery, get: r.Method == http.MethodGet}
 	key.page = page.hidden(func(value *string) {
-		if ok = ok && standsAsItIs(*value); ok && *value != "" {
+		if ok = ok && standsAsItIs(*value, ""); ok && *value != "" {
 			mark := m.marks[len(values)]
 			if len(*value) >= minToken && !strings.Contains(*value, "@") {
 				key.query = strings.ReplaceAll(key.query, *value, mark)
@@ -122,10 +171,11 @@ func wholeSeconds(d time.Duration) time.Duration {
 }
 
 // standsAsItIs says whether a value is the same in markup, in the query of an
-// address, and as a name that is made safe.
-func standsAsItIs(value string) bool {
+// address, and as a name that is made safe. Some characters more are the same
+// in markup alone.
+func standsAsItIs(value, more string) bool {
 	for _, c := range []byte(value) {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.@", c) >= 0) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.@", c) >= 0 || strings.IndexByte(more, c) >= 0) {
 			return false
 		}
 	}
@@ -148,7 +198,7 @@ func (m *memo) split(drawn []byte) (parts []part) {
 	}
 }
 
-func (m *memo) get(key memoKey) []part {
+func (m *memo) get(key any) []part {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	parts, ok := m.young[key]
@@ -160,15 +210,15 @@ func (m *memo) get(key memoKey) []part {
 	return parts
 }
 
-func (m *memo) put(key memoKey, parts []part) {
+func (m *memo) put(key any, parts []part) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.keep(key, parts)
 }
 
-func (m *memo) keep(key memoKey, parts []part) {
+func (m *memo) keep(key any, parts []part) {
 	if len(m.young) >= memoSize {
-		m.old, m.young = m.young, map[memoKey][]part{}
+		m.old, m.young = m.young, map[any][]part{}
 	}
 	m.young[key] = parts
 }

@@ -51,6 +51,40 @@ func TestMemoIsThePage(t *testing.T) {
 	}
 }
 
+// Nor does what a mail says.
+func TestMemoOfMailsIsTheMail(t *testing.T) {
+	s, plain := site(t), site(t)
+	plain.mails = nil
+	at := time.Date(2026, 11, 27, 23, 59, 30, 123000, time.UTC)
+	token := strings.Repeat("aB3_-", 6)
+	for _, link := range []string{"https://login.example.com/login?token=" + token, "https://login.example.com/login?token=" + strings.ToLower(token), "https://x.org/<token>", ""} {
+		for _, to := range []string{"ada@example.com", "", "grace.hopper-of-the-navy@a-long-name-of-a-machine.example.com", `<&'">@x.org`, "ä@example.com", s.mails.marks[1] + "@example.com"} {
+			for _, network := range []string{"", "192.0.2.0/24", "2001:db8:1::/48", "a <b>", strings.Repeat("1:", 200)} {
+				for _, m := range []LoginMail{
+					{Asked: at, Expires: at.Add(15 * time.Minute)},
+					{Asked: at.Add(40 * time.Second), Expires: at.Add(40*time.Second + time.Hour), Client: Client{Name: "Grafana"}, Browser: "Firefox, Linux", Locale: "ar"},
+					{Asked: at.In(time.FixedZone("", 3600)), Expires: at.Add(15 * time.Minute), Locale: "ja", Client: Client{Name: "A & B"}},
+					{Asked: at, Expires: at.Add(90 * time.Second), Locale: "de", Purpose: PurposeAddress},
+				} {
+					m.Link, m.To, m.Network = link, to, network
+					subject, text, html, err := plain.LoginMail(m)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for range 2 {
+						if gotSubject, gotText, gotHTML, err := s.LoginMail(m); err != nil || gotSubject != subject || gotText != text || gotHTML != html {
+							t.Fatalf("%#v: %v\n%s\n%s\n%s\n%s", m, err, text, gotText, html, gotHTML)
+						}
+					}
+				}
+			}
+		}
+	}
+	if kept := len(s.mails.young) + len(s.mails.old); kept == 0 || kept > 100 {
+		t.Errorf("%d parts of mails are kept", kept)
+	}
+}
+
 // People who come at once get their own tokens.
 func TestMemoOfManyAtOnce(t *testing.T) {
 	s := site(t)

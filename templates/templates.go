@@ -56,7 +56,8 @@ type Templates struct {
 	pages     map[string]*template.Template
 	mailHTML  *template.Template
 	mailText  *texttemplate.Template
-	memo      *memo
+	memo      *memo // of pages
+	mails     *memo
 }
 
 // New parses every page, mail and message; what is wrong with one, or with the
@@ -98,7 +99,7 @@ func New(b Branding) (*Templates, error) {
 		return nil, own.locate(err)
 	}
 	if b.Dir == "" {
-		t.memo = newMemo()
+		t.memo, t.mails = newMemo(), newMemo()
 	} else {
 		plain := b
 		plain.Dir = ""
