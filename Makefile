@@ -13,12 +13,14 @@ release: ## dist/, the archives of VERSION=v0.1.0, the same bytes for everyone w
 
 # The race detector watches what works for many at once, and the server of
 # test/e2e. It makes SQLite five times as slow: make race has all of it.
-watched = ./keys ./login ./migrations ./storage/...
+watched = ./keys ./migrations ./storage/...
+racing = AtOnce|Notices|Once|Race|Replay|Stop|Follow|Parallel
 test: bin/oauth2-proxy
 	./test/setup.sh
 	{ CGO_ENABLED=1 go test -race -json -timeout 12m $(watched); \
-	CGO_ENABLED=1 go test -race -json -timeout 12m -run 'AtOnce|Notices|Once|Race|Replay|Stop|Follow' ./provider ./cmd/sealpost; \
-	go test -json -timeout 12m $$(go list ./... | grep -Ev '/(keys|login|migrations|storage)(/|$$)'); } | go run ./test/report
+	CGO_ENABLED=1 go test -race -json -timeout 12m -run '$(racing)' ./provider ./cmd/sealpost ./templates; \
+	CGO_ENABLED=1 go test -race -json -timeout 12m -run '$(racing)|Mail|Server|Outcome|Connection|Retry|Lease|Claim|Replicas' ./login; \
+	go test -json -timeout 12m $$(go list ./... | grep -Ev '/(keys|migrations|storage)(/|$$)'); } | go run ./test/report
 
 race: bin/oauth2-proxy ## everything that serves, under the race detector
 	./test/setup.sh

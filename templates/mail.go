@@ -152,7 +152,7 @@ func wrap(text, link string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \n")
-		if line == link {
+		if line == link || len(line) <= limit { // nothing is wider than its bytes are many
 			b.WriteString(line + "\n")
 			continue
 		}

@@ -41,7 +41,7 @@ func runGrow(args []string) (err error) {
 	if err := os.Chmod(o.dir, 0o755); err != nil { // PostgreSQL runs as somebody else
 		return err
 	}
-	database, driver, source := "sqlite:"+filepath.Join(o.dir, "grow.db"), "sqlite", "file:"+filepath.Join(o.dir, "grow.db")+"?_pragma=busy_timeout(60000)"
+	database, driver, source := "sqlite:"+filepath.Join(o.dir, "grow.db"), "sqlite", "file:"+filepath.Join(o.dir, "grow.db")+"?_pragma=busy_timeout(60000)&_pragma=cache_size(-1000000)&_pragma=synchronous(0)"
 	if engine == "postgres" {
 		// As much memory as indexes of millions of rows ask for, and fewer checkpoints while they are made.
 		pg, err := startPostgres(o.dir, "shared_buffers=1GB", "max_wal_size=8GB")
