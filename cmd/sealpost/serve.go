@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -462,10 +463,19 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// garbage is how much may lie beside what is in use before it is collected, in
-// percent, where GOGC says nothing. Little is in use here and each request leaves
-// much, so that Go's 100 has the collector run many times a second.
-const garbage = 300
+// makeRoom gives back what reading pages and words took, and lets so much garbage
+// lie before it is collected, unless GOGC says how much. Little is in use here
+// and each request leaves much: with Go's 100 percent the collector would run
+// many times a second. Where more is in use, as with geoip_file, it is Go's.
+func makeRoom() {
+	const room = 32 << 20
+	debug.FreeOSMemory()
+	if os.Getenv("GOGC") == "" {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		debug.SetGCPercent(int(min(300, max(100, 100*room/m.HeapAlloc))))
+	}
+}
 
 // run serves until ctx ends, and for as long after that as balancers take to
 // notice, or until a listener fails. Then it finishes what is under way: first
@@ -480,10 +490,7 @@ func (in *instance) run(ctx context.Context) error {
 	working.Go(func() { in.sweep(work) })
 	broken := make(chan error)
 	current, pause := in, in.work(work, &working, broken)
-	debug.FreeOSMemory() // pages and words were read: what that took is not needed again
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
+	makeRoom()
 	in.logger.Info("serving", "issuer", in.settings.Issuer, "listen", in.listeners[0].Addr().String(), "version", version())
 
 	var err error
@@ -506,6 +513,7 @@ func (in *instance) run(ctx context.Context) error {
 			if next := current.again(); next != nil {
 				pause(login.ErrReplaced)
 				current, pause = next, next.work(work, &working, broken)
+				makeRoom()
 				in.logger.Info("settings read again")
 				in.level.Set(next.settings.level())
 			}
