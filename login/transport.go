@@ -250,7 +250,8 @@ func ParseMailURL(s string) (MailServer, error) {
 
 // hostASCII gives the A-label form of a host name; addresses stay as they are.
 func hostASCII(host string) (string, error) {
-	if isASCII(host) && host != "" {
+	_, notIP := netip.ParseAddr(host)
+	if isASCII(host) && host != "" && (notIP == nil || !strings.Contains(host, ":")) {
 		return host, nil
 	}
 	ascii, err := toASCII(host)

@@ -194,10 +194,10 @@ func (q *request) takeKept(form url.Values, _ storage.Client) *Error {
 
 // takeHints takes hints when they can be meant; they are never a reason to fail.
 func (q *request) takeHints(form url.Values) {
-	if hint := form.Get("login_hint"); len(hint) <= 254 {
+	if hint := form.Get("login_hint"); len(hint) <= 254 && utf8.ValidString(hint) {
 		q.LoginHint = hint
 	}
-	if locales := form.Get("ui_locales"); len(locales) <= 254 {
+	if locales := form.Get("ui_locales"); len(locales) <= 254 && utf8.ValidString(locales) {
 		q.UILocales = locales
 	}
 }
