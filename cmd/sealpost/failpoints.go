@@ -4,11 +4,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"modernc.org/sqlite"
 
 	"github.com/sealpost/sealpost/storage"
 )
@@ -23,6 +27,19 @@ func hit(step string) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // whatever is left of its time, nothing is done in it
 	}
+}
+
+// The n-th transaction of SQLite that is to be committed is the step "commit n",
+// were it that of a migration.
+func init() {
+	commits := new(atomic.Int64)
+	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
+		conn.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
+			hit(fmt.Sprintf("commit %d", commits.Add(1)))
+			return 0
+		})
+		return nil
+	})
 }
 
 func failpointClock(now func() time.Time) func() time.Time {

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -85,6 +86,35 @@ func TestMigrationThatIsKilled(t *testing.T) {
 	signsInOnce(w)
 	in.Stop()
 	w.Hold()
+}
+
+// The same on SQLite: processes are killed at each commit that the schema takes,
+// when all of it is done but that.
+func TestMigrationThatIsKilledAtItsCommit(t *testing.T) {
+	t.Parallel()
+	killed := 0
+	for done := false; !done; {
+		w := world.New(t, "sqlite")
+		cmd := exec.Command(world.Binary(t), "migrate", "up", "--config", w.SettingsFile(nil))
+		cmd.Env = append(cmd.Environ(), fmt.Sprintf("FAILPOINT=commit %d", killed+1))
+		out, err := cmd.CombinedOutput()
+		exit := (*exec.ExitError)(nil)
+		switch {
+		case err == nil:
+			done = true
+		case errors.As(err, &exit) && exit.ExitCode() == -1:
+			killed++
+		default:
+			t.Fatalf("commit %d: %v\n%s", killed+1, err, out)
+		}
+		in := w.Start(nil)
+		signsInOnce(w)
+		in.Stop()
+		w.Hold()
+	}
+	if killed < 4 {
+		t.Errorf("killed at %d commits, and there are more migrations", killed)
+	}
 }
 
 // What stands in the way of a migration is named, and the next start goes on.
