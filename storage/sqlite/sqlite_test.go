@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -592,6 +593,63 @@ func TestProcesses(t *testing.T) {
 
 // A disk that is full takes nothing, and all that was asked for at once is
 // refused; with room again the same handle goes on.
+// A write that panics takes back those that share its commit, which say so, and
+// not those that come later.
+func TestPanicInsideAWrite(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	set := func(key string) func(*tx) error {
+		return func(tx *tx) error {
+			_, err := tx.exec(use, moment(time.Unix(1, 0)), key, "", moment(time.Unix(2, 0)))
+			return err
+		}
+	}
+	db.queue.turn <- struct{}{} // until both wait
+	beside := make(chan error, 1)
+	go func() { beside <- db.write(t.Context(), set("beside")) }()
+	waiting := func(n int) {
+		for {
+			db.queue.mu.Lock()
+			there := len(db.queue.waiting)
+			db.queue.mu.Unlock()
+			if there == n {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	waiting(1)
+	panicking := &job{ctx: t.Context(), do: func(*tx) error { panic("on purpose") }, done: make(chan struct{})}
+	db.queue.add(panicking)
+	func() {
+		defer func() {
+			if recover() != "on purpose" {
+				t.Error("the panic does not go on")
+			}
+		}()
+		db.take()
+	}()
+	if err := <-beside; !errors.Is(err, errBroken) {
+		t.Errorf("the write beside it: %v", err)
+	}
+	if <-panicking.done; !errors.Is(panicking.err, errBroken) {
+		t.Errorf("itself: %v", panicking.err)
+	}
+	for _, key := range []string{"beside", "later"} {
+		if found, err := db.Used(t.Context(), key, time.Unix(1, 0)); found || err != nil {
+			t.Errorf("%s: %v, %v", key, found, err)
+		}
+	}
+	if err := db.write(t.Context(), set("later")); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := db.Used(t.Context(), "later", time.Unix(1, 0)); !found || err != nil {
+		t.Errorf("later: %v, %v", found, err)
+	}
+}
+
 func TestFullDatabase(t *testing.T) {
 	db := migrated(t)
 	limit := func(pages string) {

@@ -83,21 +83,24 @@ func (db *DB) write(ctx context.Context, do func(tx *tx) error) error {
 			<-j.done
 			return j.err
 		case db.queue.turn <- struct{}{}:
-			if batch := db.queue.next(); len(batch) > 0 {
-				db.commit(batch)
-			}
-			<-db.queue.turn
+			db.take()
 		}
 	}
 }
 
+// take commits what waits, for whoever's turn it is, and ends the turn.
+func (db *DB) take() {
+	defer func() { <-db.queue.turn }()
+	if batch := db.queue.next(); len(batch) > 0 {
+		db.commit(batch)
+	}
+}
+
+// errBroken is what became of writes when one of them panicked.
+var errBroken = errors.New("not written: a write beside it was broken off")
+
 // commit carries out jobs in one transaction.
 func (db *DB) commit(batch []*job) {
-	defer func() {
-		for _, j := range batch {
-			close(j.done)
-		}
-	}()
 	fail := func(err error) {
 		for _, j := range batch {
 			if j.err == nil {
@@ -105,6 +108,15 @@ func (db *DB) commit(batch []*job) {
 			}
 		}
 	}
+	committed := false
+	defer func() {
+		if !committed { // which leaves nothing to say but for a panic, which goes on
+			fail(errBroken)
+		}
+		for _, j := range batch {
+			close(j.done)
+		}
+	}()
 	ctx := context.WithoutCancel(batch[0].ctx)
 	t, err := db.writer.BeginTx(ctx, nil)
 	if err != nil {
@@ -133,6 +145,7 @@ func (db *DB) commit(batch []*job) {
 		fail(err)
 		return
 	}
+	committed = true
 	// Only now is the connection free to prepare on. Whatever fails here is
 	// tried again by the next transaction that needs it.
 	for _, query := range w.unstored {
