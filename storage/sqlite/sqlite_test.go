@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -591,65 +590,115 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// A disk that is full takes nothing, and all that was asked for at once is
-// refused; with room again the same handle goes on.
-// A write that panics takes back those that share its commit, which say so, and
-// not those that come later.
-func TestPanicInsideAWrite(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "db"))
-	if err := db.Migrate(t.Context()); err != nil {
+// together has a write beside one that do does, in one commit, and gives what
+// became of both. The turn is that of own.
+func together(t *testing.T, db *DB, own *job, do func(*tx) error) (beside, itself error) {
+	t.Helper()
+	first := &job{ctx: t.Context(), do: mark("beside"), done: make(chan struct{})}
+	second := &job{ctx: t.Context(), do: do, done: make(chan struct{})}
+	db.queue.add(first)
+	db.queue.add(second)
+	db.queue.turn <- struct{}{}
+	db.take(own)
+	<-first.done
+	<-second.done
+	return first.err, second.err
+}
+
+func mark(key string) func(*tx) error {
+	return func(tx *tx) error {
+		_, err := tx.exec(use, moment(time.Unix(1, 0)), key, "", moment(time.Unix(2, 0)))
+		return err
+	}
+}
+
+func marked(t *testing.T, db *DB, key string) bool {
+	t.Helper()
+	found, err := db.Used(t.Context(), key, time.Unix(1, 0))
+	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(key string) func(*tx) error {
-		return func(tx *tx) error {
-			_, err := tx.exec(use, moment(time.Unix(1, 0)), key, "", moment(time.Unix(2, 0)))
-			return err
-		}
+	return found
+}
+
+// A write that panics takes back those that share its commit, which say so, and
+// not those that come later. Through whom the panic goes has written nothing.
+func TestPanicInsideAWrite(t *testing.T) {
+	db := migrated(t)
+	own := &job{ctx: t.Context(), do: mark("own"), done: make(chan struct{})}
+	first := &job{ctx: t.Context(), do: mark("beside"), done: make(chan struct{})}
+	second := &job{ctx: t.Context(), do: func(*tx) error { panic("on purpose") }, done: make(chan struct{})}
+	for _, j := range []*job{first, second} {
+		db.queue.add(j)
 	}
-	db.queue.turn <- struct{}{} // until both wait
-	beside := make(chan error, 1)
-	go func() { beside <- db.write(t.Context(), set("beside")) }()
-	waiting := func(n int) {
-		for {
-			db.queue.mu.Lock()
-			there := len(db.queue.waiting)
-			db.queue.mu.Unlock()
-			if there == n {
-				return
-			}
-			runtime.Gosched()
-		}
+	for range batchMost - 2 {
+		db.queue.add(&job{ctx: t.Context(), do: mark("many"), done: make(chan struct{})})
 	}
-	waiting(1)
-	panicking := &job{ctx: t.Context(), do: func(*tx) error { panic("on purpose") }, done: make(chan struct{})}
-	db.queue.add(panicking)
+	db.queue.add(own) // one more than share a commit
 	func() {
 		defer func() {
 			if recover() != "on purpose" {
 				t.Error("the panic does not go on")
 			}
 		}()
-		db.take()
+		db.queue.turn <- struct{}{}
+		db.take(own)
 	}()
-	if err := <-beside; !errors.Is(err, errBroken) {
-		t.Errorf("the write beside it: %v", err)
-	}
-	if <-panicking.done; !errors.Is(panicking.err, errBroken) {
-		t.Errorf("itself: %v", panicking.err)
-	}
-	for _, key := range []string{"beside", "later"} {
-		if found, err := db.Used(t.Context(), key, time.Unix(1, 0)); found || err != nil {
-			t.Errorf("%s: %v, %v", key, found, err)
+	for _, j := range []*job{first, second} {
+		if <-j.done; !errors.Is(j.err, errBroken) {
+			t.Errorf("it says %v", j.err)
 		}
 	}
-	if err := db.write(t.Context(), set("later")); err != nil {
+	if err := db.write(t.Context(), mark("later")); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := db.Used(t.Context(), "later", time.Unix(1, 0)); !found || err != nil {
-		t.Errorf("later: %v, %v", found, err)
+	for _, key := range []string{"beside", "many", "own"} {
+		if marked(t, db, key) {
+			t.Errorf("%s is written", key)
+		}
+	}
+	if !marked(t, db, "later") {
+		t.Error("what comes later is not written")
 	}
 }
 
+// Whose write is done takes no turn for others.
+func TestDoneTakesNoTurn(t *testing.T) {
+	db := migrated(t)
+	own := &job{ctx: t.Context(), done: make(chan struct{})}
+	close(own.done)
+	waits := &job{ctx: t.Context(), do: mark("waits"), done: make(chan struct{})}
+	db.queue.add(waits)
+	db.queue.turn <- struct{}{}
+	db.take(own)
+	if !db.queue.withdraw(waits) {
+		t.Error("the write of another was begun")
+	}
+}
+
+// A transaction that breaks at one write tells the others of that, and not what
+// the write had found: to them "not found" would be an answer.
+func TestBrokenTransactionTellsNoAnswerOfAnother(t *testing.T) {
+	db := migrated(t)
+	beside, itself := together(t, db, &job{ctx: t.Context(), done: make(chan struct{})}, func(tx *tx) error {
+		if _, err := tx.tx.ExecContext(tx.ctx, "RELEASE write"); err != nil { // as SQLite may on a full disk: nothing to roll back to
+			t.Fatal(err)
+		}
+		return storage.ErrNotFound
+	})
+	if beside == nil || errors.Is(beside, storage.ErrNotFound) {
+		t.Errorf("the write beside it: %v", beside)
+	}
+	if itself == nil {
+		t.Error("the broken write is said to be done")
+	}
+	if marked(t, db, "beside") {
+		t.Error("what was taken back is written")
+	}
+}
+
+// A disk that is full takes nothing, and all that was asked for at once is
+// refused; with room again the same handle goes on.
 func TestFullDatabase(t *testing.T) {
 	db := migrated(t)
 	limit := func(pages string) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"modernc.org/sqlite"
 )
 
 // batchMost is how many writes share a commit at most.
@@ -83,17 +85,29 @@ func (db *DB) write(ctx context.Context, do func(tx *tx) error) error {
 			<-j.done
 			return j.err
 		case db.queue.turn <- struct{}{}:
-			db.take()
+			db.take(j)
 		}
 	}
 }
 
-// take commits what waits, for whoever's turn it is, and ends the turn.
-func (db *DB) take() {
-	defer func() { <-db.queue.turn }()
-	if batch := db.queue.next(); len(batch) > 0 {
-		db.commit(batch)
+// take commits what waits, and ends the turn of j's caller. A panic of one of the
+// writes goes on through here; j is not left behind for others to do.
+func (db *DB) take(j *job) {
+	panics := true
+	defer func() {
+		if panics {
+			db.queue.withdraw(j)
+		}
+		<-db.queue.turn
+	}()
+	select {
+	case <-j.done: // nothing is left to do for it
+	default:
+		if batch := db.queue.next(); len(batch) > 0 {
+			db.commit(batch)
+		}
 	}
+	panics = false
 }
 
 // errBroken is what became of writes when one of them panicked.
@@ -166,8 +180,10 @@ func (t *tx) inside(do func(tx *tx) error) (err, broken error) {
 	if broken == nil {
 		_, broken = t.exec("RELEASE write")
 	}
-	if broken != nil {
-		broken = errors.Join(broken, err)
+	// What else SQLite said tells the others why. What the write itself found, such
+	// as storage.ErrNotFound, is not for them.
+	if cause := (*sqlite.Error)(nil); broken != nil && errors.As(err, &cause) {
+		broken = errors.Join(broken, cause)
 	}
 	return err, broken
 }
