@@ -28,14 +28,15 @@ func (p Sent) hidden(hide func(*string)) Page {
 }
 
 // hidden is a mail with what stands in it as it is hidden, but for the times,
-// which are told to the minute.
-func (m LoginMail) hidden(hide func(*string)) LoginMail {
+// which are told to the minute. More are characters that stand as they are, too:
+// a network is no part of an address.
+func (m LoginMail) hidden(hide func(value *string, more string)) LoginMail {
 	if before, token, ok := strings.Cut(m.Link, "?token="); ok {
-		hide(&token)
+		hide(&token, "")
 		m.Link = before + "?token=" + token
 	}
-	hide(&m.To)
-	hide(&m.Network)
+	hide(&m.To, "")
+	hide(&m.Network, ":/")
 	lasts := m.Expires.Sub(m.Asked)
 	m.Asked = m.Asked.UTC().Truncate(time.Minute)
 	m.Expires = m.Asked.Add(lasts)
@@ -104,8 +105,8 @@ func (m *memo) write(body *bytes.Buffer, v mailView, rich bool, execute func(*by
 	var values []string
 	ok := true
 	blank := v
-	blank.Mail = v.Mail.hidden(func(value *string) {
-		if ok = ok && standsAsItIs(*value, ":/"); ok && *value != "" {
+	blank.Mail = v.Mail.hidden(func(value *string, more string) {
+		if ok = ok && standsAsItIs(*value, more); ok && *value != "" {
 			values = append(values, *value)
 			*value = m.marks[len(values)-1]
 		}

@@ -57,7 +57,7 @@ func TestMemoOfMailsIsTheMail(t *testing.T) {
 	plain.mails = nil
 	at := time.Date(2026, 11, 27, 23, 59, 30, 123000, time.UTC)
 	token := strings.Repeat("aB3_-", 6)
-	for _, link := range []string{"https://login.example.com/login?token=" + token, "https://login.example.com/login?token=" + strings.ToLower(token), "https://x.org/<token>", ""} {
+	for _, link := range []string{"https://login.example.com/login?token=" + token, "https://login.example.com/login?token=" + strings.ToLower(token), "https://x.org/<token>", "", "?token=javascript:x", "?token=https://x/y"} {
 		for _, to := range []string{"ada@example.com", "", "grace.hopper-of-the-navy@a-long-name-of-a-machine.example.com", `<&'">@x.org`, "ä@example.com", s.mails.marks[1] + "@example.com"} {
 			for _, network := range []string{"", "192.0.2.0/24", "2001:db8:1::/48", "a <b>", strings.Repeat("1:", 200)} {
 				for _, m := range []LoginMail{
