@@ -82,6 +82,7 @@ func (p *places) current() *maxminddb.Reader {
 		return p.db.Load()
 	}
 	p.db.Store(db)
+	makeRoom() // it may be larger by far than the one of before
 	return db
 }
 
