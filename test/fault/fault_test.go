@@ -117,7 +117,8 @@ func (p person) asked(login world.SignIn) (world.Page, world.Letter) {
 	return tab, letter
 }
 
-// submit sends a form, and gives what came of it: status 0 is no answer at all.
+// submit sends a form, and gives what came of it: status 0 is no answer, or only
+// a part of one.
 func (p person) submit(page world.Page, form string, fields ...string) world.Page {
 	p.t.Helper()
 	answer, err := p.Post(page, form, fields...)

@@ -110,7 +110,8 @@ func (b *Browser) Post(p Page, form string, fields ...string) (Page, error) {
 }
 
 // Request sends one request and follows where it leads, until a page or the
-// application.
+// application. Where no answer came, or only a part of one, the error is a
+// *url.Error.
 func (b *Browser) Request(method, address string, form url.Values) (Page, error) {
 	for range 20 {
 		var body io.Reader
@@ -140,7 +141,7 @@ func (b *Browser) Request(method, address string, form url.Values) (Page, error)
 		content, err := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
 		if err != nil {
-			return Page{}, err
+			return Page{}, &url.Error{Op: method, URL: address, Err: err}
 		}
 		to, err := answer.Location()
 		if err != nil { // no redirect

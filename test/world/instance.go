@@ -195,8 +195,8 @@ func (in *Instance) Kill() {
 // Dies waits until the process was killed, by itself or by another.
 func (in *Instance) Dies() {
 	in.t.Helper()
-	in.Ends(-1)
 	in.killed = true
+	in.Ends(-1)
 }
 
 // PID is the process's number.
