@@ -75,12 +75,12 @@ func (p *Provider) redeem(t tokenRequest) (*tokens, error) {
 		}
 		return nil, errCode.because(wrong)
 	}
-	user, err := p.cfg.Store.RedeemCode(t.Context(), g, notified(t.client), now)
+	user, err := p.cfg.Store.RedeemCode(t.Context(), g, redeeming(t.client, g), now)
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		return nil, errCode.because(errors.New("used before; what it gave is revoked"))
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, errCode.because(errors.New("the session has ended"))
+		return nil, errCode.because(errors.New("the session has ended, or what was allowed was taken back"))
 	case err != nil:
 		return nil, err
 	case !p.mayUse(t.client, user):

@@ -272,6 +272,22 @@ func TestSessionBetweenAuthorizationAndToken(t *testing.T) {
 		}
 		w.redeem("web", code).is(400, "invalid_grant")
 	})
+	w.run("what was allowed is taken back, and allowed again", func(t *testing.T) {
+		b := w.signedIn("erin@example.com")
+		wants := []string{"scope", "openid offline_access", "claims", `{"userinfo":{"email":null}}`}
+		code := b.submit(b.authorize("ask", wants...), "consent-allow").code()
+		ofNobody := b.code("web", "scope", "openid offline_access") // asks nobody
+		for _, client := range []string{"ask", "web"} {
+			if err := w.engine.RemoveApp(t.Context(), b.login().User.ID, client, w.clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.redeem("ask", code).is(400, "invalid_grant")
+		b.submit(b.authorize("ask", "scope", "openid offline_access"), "consent-allow").code()
+		w.redeem("ask", code).is(400, "invalid_grant") // it had asked for the address, too
+		w.granted(w.redeem("ask", b.submit(b.authorize("ask", wants...), "consent-allow").code()))
+		w.granted(w.redeem("web", ofNobody))
+	})
 	w.run("somebody else has signed in", func(t *testing.T) {
 		b := w.signedIn("ada@example.com")
 		code := b.code("web")

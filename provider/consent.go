@@ -30,17 +30,18 @@ func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(q.wants(), func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
+	return slices.ContainsFunc(wanted(q.Scopes, q.Claims, q.Resources), func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
 }
 
 // resourcePrefix marks a resource among what was allowed (RFC 8707): no scope
 // has a colon and a blank in it.
 const resourcePrefix = "resource: "
 
-// wants is all that a person is asked to allow: what is shown, and resources.
-func (q *request) wants() []string {
-	list := q.shown()
-	for _, r := range q.Resources {
+// wanted is all that a person is asked to allow: what is shown, and resources.
+// It is never nil.
+func wanted(scopes []string, claims string, resources []string) []string {
+	list := append([]string{}, shown(scopes, claims)...)
+	for _, r := range resources {
 		list = append(list, resourcePrefix+r)
 	}
 	slices.Sort(list)
@@ -48,14 +49,24 @@ func (q *request) wants() []string {
 }
 
 // shown are the scopes, and those in whose words the claims parameter asks.
-func (q *request) shown() []string {
-	list := slices.Clone(q.Scopes)
-	for _, s := range scopesOfClaims(readClaimsRequest(q.Claims).names()) {
+func shown(scopes []string, claims string) []string {
+	list := slices.Clone(scopes)
+	for _, s := range scopesOfClaims(readClaimsRequest(claims).names()) {
 		if !slices.Contains(list, s) {
 			list = append(list, s)
 		}
 	}
 	return list
+}
+
+// redeeming is how the client's code becomes the grant: what the person allowed
+// may have been taken back since it was given.
+func redeeming(c storage.Client, g storage.Grant) storage.Redeeming {
+	r := storage.Redeeming{Notify: notified(c)}
+	if c.Consent == "ask" {
+		r.Allowed = wanted(g.Scopes, g.Claims, g.Resources)
+	}
+	return r
 }
 
 // askConsent shows what the client wants. The form proves by a MAC that it was
@@ -67,7 +78,7 @@ func (p *Provider) askConsent(w http.ResponseWriter, r *http.Request, q request,
 		return err
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Consent{
-		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: q.shown(), Resources: q.Resources, Token: p.formToken("consent", handle, login),
+		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: shown(q.Scopes, q.Claims), Resources: q.Resources, Token: p.formToken("consent", handle, login),
 	})
 	return nil
 }
@@ -88,7 +99,7 @@ func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
 		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person did not allow this"})
 		return nil
 	}
-	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: q.wants(), At: p.cfg.Now()})
+	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: wanted(q.Scopes, q.Claims, q.Resources), At: p.cfg.Now()})
 	if err != nil {
 		return err
 	}

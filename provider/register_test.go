@@ -487,7 +487,7 @@ func TestRemoveRegistration(t *testing.T) {
 	now := w.clock.Now()
 	login := w.signedIn("ada@example.com").login()
 	grant := storage.Grant{ID: "grant", ClientID: r.id, UserID: login.User.ID, SessionID: login.Session.ID, CreatedAt: now, AuthTime: now, ExpiresAt: now.Add(time.Hour)}
-	if _, err := w.engine.RedeemCode(context.Background(), grant, false, now); err != nil {
+	if _, err := w.engine.RedeemCode(context.Background(), grant, storage.Redeeming{}, now); err != nil {
 		t.Fatal(err)
 	}
 	a := w.registration("DELETE", r.path, r.token, nil)

@@ -23,12 +23,12 @@ type Store interface {
 	RemoveClient(ctx context.Context, id string, now time.Time) error
 
 	// RedeemCode inserts the grant of an authorization code, whose id is the
-	// hash of the code, and remembers that the session signed in to the client;
-	// notify: the client is to have a storage.LogoutNotice when the session
-	// ends. One caller wins. Any other gets storage.ErrConflict, and the grant
-	// is revoked by then (RFC 6749 §4.1.2). storage.ErrNotFound when the session
-	// is not live or its user is disabled or another.
-	RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error)
+	// hash of the code, and remembers that the session signed in to the client.
+	// One caller wins. Any other gets storage.ErrConflict, and the grant is
+	// revoked by then (RFC 6749 §4.1.2). storage.ErrNotFound when the session is
+	// not live, its user is disabled or another, or has not allowed the client
+	// what the code needs.
+	RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (storage.User, error)
 
 	// BurnCode inserts the grant revoked, or revokes it: the code was presented
 	// with the wrong proof and gets no second guess.

@@ -126,8 +126,8 @@ func (s *watched) RemoveClient(ctx context.Context, id string, now time.Time) er
 	return effect(s, ctx, "RemoveClient", func() error { return s.Store.RemoveClient(ctx, id, now) })
 }
 
-func (s *watched) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error) {
-	return writing(s, ctx, "RedeemCode", func() (storage.User, error) { return s.Store.RedeemCode(ctx, g, notify, now) })
+func (s *watched) RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (storage.User, error) {
+	return writing(s, ctx, "RedeemCode", func() (storage.User, error) { return s.Store.RedeemCode(ctx, g, r, now) })
 }
 
 func (s *watched) BurnCode(ctx context.Context, g storage.Grant, now time.Time) error {

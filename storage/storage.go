@@ -298,6 +298,15 @@ type Grant struct {
 	Claims    string   // the claims parameter as checked, JSON (OIDC Core §5.5); empty: none
 }
 
+// Redeeming is one use of an authorization code.
+type Redeeming struct {
+	// Notify: the client is to have a LogoutNotice when the session ends.
+	Notify bool
+	// Allowed is what the user must have allowed the client, and not have taken
+	// back since the code was given; nil: the client asks nobody.
+	Allowed []string
+}
+
 // Refreshing is one use of a refresh token.
 type Refreshing struct {
 	ID, ClientID string

@@ -88,8 +88,8 @@ func (s failing) CompleteAttempt(ctx context.Context, c storage.Completion, now 
 	return l, err
 }
 
-func (s failing) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error) {
-	u, err := s.store.RedeemCode(ctx, g, notify, now)
+func (s failing) RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (storage.User, error) {
+	u, err := s.store.RedeemCode(ctx, g, r, now)
 	hit("code redeemed")
 	return u, err
 }

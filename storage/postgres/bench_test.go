@@ -72,7 +72,7 @@ func grantOf(l storage.Login) storage.Grant {
 func redeem(t testing.TB, db *postgres.DB, l storage.Login) storage.Grant {
 	t.Helper()
 	g := grantOf(l)
-	if _, err := db.RedeemCode(t.Context(), g, true, t0); err != nil {
+	if _, err := db.RedeemCode(t.Context(), g, storage.Redeeming{Notify: true}, t0); err != nil {
 		t.Fatal(err)
 	}
 	return g
@@ -133,7 +133,7 @@ func BenchmarkSession(b *testing.B) {
 func BenchmarkSweep(b *testing.B) {
 	db := migrated(b)
 	storagetest.BenchmarkSweep(b, db, func(n int64) {
-		if _, err := db.RedeemCode(b.Context(), grantOf(complete(b, db, start(b, db, n))), false, t0); err != nil {
+		if _, err := db.RedeemCode(b.Context(), grantOf(complete(b, db, start(b, db, n))), storage.Redeeming{}, t0); err != nil {
 			b.Fatal(err)
 		}
 	})

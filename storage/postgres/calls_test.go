@@ -74,7 +74,7 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	step("CountLimits", func() error {
 		return db.CountLimits(ctx, []storage.Limit{{Key: "code:a", Max: 9, Window: time.Hour}}, t0)
 	})
-	step("RedeemCode", func() error { _, err := db.RedeemCode(ctx, g, true, t0); return err })
+	step("RedeemCode", func() error { _, err := db.RedeemCode(ctx, g, storage.Redeeming{Notify: true}, t0); return err })
 	step("Refresh", func() error { _, _, err := db.Refresh(ctx, refreshing(g, 1), t0); return err })
 	step("Use", func() error { return db.Use(ctx, []storage.Use{use, held}, t0) })
 	step("Use by its holder", func() error { return db.Use(ctx, []storage.Use{held}, t0) })
@@ -96,7 +96,7 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	})
 	step("Grant", func() error { _, _, err := db.Grant(ctx, g.ID, t0); return err })
 	step("RedeemCode again", func() error {
-		_, err := db.RedeemCode(ctx, g, false, t0)
+		_, err := db.RedeemCode(ctx, g, storage.Redeeming{}, t0)
 		return wantIs(err, storage.ErrConflict)
 	})
 	step("BurnCode", func() error { return db.BurnCode(ctx, g, t0) })

@@ -66,9 +66,16 @@ const (
 
 // The grant is inserted when its session is live, or when it is there already,
 // which makes it a replay. Were it swept between the two, what is inserted is
-// revoked. A replay of what is revoked already leaves g empty.
+// revoked. A replay of what is revoked already leaves g empty. Consent is held
+// after the session, as where it is taken back.
 const redeemCode = `
-	WITH u AS MATERIALIZED (` + liveUser + holdUser + `
+	WITH live AS MATERIALIZED (` + liveUser + holdUser + `
+	), consent AS MATERIALIZED (
+		SELECT FROM consents c
+		WHERE $19::text[] IS NOT NULL AND c.user_id = (SELECT id FROM live) AND c.client_id = $3 AND c.scopes @> $19
+		FOR KEY SHARE
+	), u AS MATERIALIZED (
+		SELECT * FROM live WHERE $19 IS NULL OR EXISTS (SELECT FROM consent)
 	), code AS MATERIALIZED (
 		SELECT EXISTS (SELECT FROM u) AS live WHERE EXISTS (SELECT FROM u) OR EXISTS (SELECT FROM grants WHERE id = $2)
 	), g AS (` + insertGrant + `CASE WHEN code.live THEN NULL ELSE $1::timestamptz END FROM code` + orRevokeGrant + `
@@ -83,11 +90,11 @@ const redeemCode = `
 // RedeemCode inserts the grant of an authorization code and remembers that its
 // session signed in to the client. One caller wins. Any other gets
 // storage.ErrConflict, and the grant is revoked by then (RFC 6749 §4.1.2), were
-// its session ended or not. storage.ErrNotFound when the session is not live or
-// its user is disabled or another.
-func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
+// its session ended or not. storage.ErrNotFound when the session is not live,
+// its user is disabled or another, or has not allowed what the code needs.
+func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (u storage.User, err error) {
 	var first bool
-	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, append(grantValues(g, now), notify, db.actor)...)
+	err = db.get(ctx, "redeem code", append([]any{&first}, userFields(&u)...), redeemCode, append(grantValues(g, now), r.Notify, db.actor, r.Allowed)...)
 	if err == nil && !first {
 		err = storage.ErrConflict
 	}

@@ -190,7 +190,24 @@ func TestAmid(t *testing.T) {
 			func(ctx context.Context, db *postgres.DB, f fixture) error {
 				g := f.grant
 				g.ID = "another"
-				_, err := db.RedeemCode(ctx, g, false, t0)
+				_, err := db.RedeemCode(ctx, g, storage.Redeeming{}, t0)
+				return err
+			},
+			storage.ErrNotFound,
+			func(t *testing.T, db *postgres.DB, f fixture) {
+				if _, _, err := db.Grant(t.Context(), "another", t0); !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("got error %v, want no grant", err)
+				}
+			},
+		},
+		{
+			"what was allowed is taken back while a code is redeemed",
+			`WITH held AS (SELECT FROM sessions WHERE user_id = $1 FOR UPDATE) DELETE FROM consents WHERE user_id = $1 AND EXISTS (SELECT FROM held)`,
+			func(f fixture) []any { return []any{f.login.User.ID} },
+			func(ctx context.Context, db *postgres.DB, f fixture) error {
+				g := f.grant
+				g.ID = "another"
+				_, err := db.RedeemCode(ctx, g, storage.Redeeming{Allowed: []string{"openid"}}, t0)
 				return err
 			},
 			storage.ErrNotFound,
@@ -354,6 +371,9 @@ func TestAmid(t *testing.T) {
 			}
 			f := fixture{admin: connect(t, url), login: complete(t, db, start(t, db, 1))}
 			f.grant = redeem(t, db, f.login)
+			if err := db.SaveConsent(t.Context(), storage.Consent{UserID: f.login.User.ID, ClientID: f.grant.ClientID, Scopes: []string{"openid"}, At: t0}); err != nil {
+				t.Fatal(err)
+			}
 			a, m, _ := newAttempt(2)
 			a.Key = f.login.User.Key
 			if err := db.StartAttempt(t.Context(), a, m, nil, t0); err != nil {

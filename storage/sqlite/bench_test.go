@@ -69,7 +69,7 @@ func BenchmarkLogin(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			l := complete(b, db, start(b, db, n.Add(1)))
-			if _, err := db.RedeemCode(b.Context(), grantOf(l), false, t0); err != nil {
+			if _, err := db.RedeemCode(b.Context(), grantOf(l), storage.Redeeming{}, t0); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -95,7 +95,7 @@ func BenchmarkRefresh(b *testing.B) {
 	db := migrated(b)
 	l := complete(b, db, start(b, db, 1))
 	g := grantOf(l)
-	if _, err := db.RedeemCode(b.Context(), g, false, t0); err != nil {
+	if _, err := db.RedeemCode(b.Context(), g, storage.Redeeming{}, t0); err != nil {
 		b.Fatal(err)
 	}
 	for n := 1; b.Loop(); n++ {
@@ -120,7 +120,7 @@ func BenchmarkSession(b *testing.B) {
 func BenchmarkGrant(b *testing.B) {
 	db := migrated(b)
 	g := grantOf(complete(b, db, start(b, db, 1)))
-	if _, err := db.RedeemCode(b.Context(), g, false, t0); err != nil {
+	if _, err := db.RedeemCode(b.Context(), g, storage.Redeeming{}, t0); err != nil {
 		b.Fatal(err)
 	}
 	b.RunParallel(func(pb *testing.PB) {
@@ -144,7 +144,7 @@ func BenchmarkClaimNothing(b *testing.B) {
 func BenchmarkSweep(b *testing.B) {
 	db := migrated(b)
 	storagetest.BenchmarkSweep(b, db, func(n int64) {
-		if _, err := db.RedeemCode(b.Context(), grantOf(complete(b, db, start(b, db, n))), false, t0); err != nil {
+		if _, err := db.RedeemCode(b.Context(), grantOf(complete(b, db, start(b, db, n))), storage.Redeeming{}, t0); err != nil {
 			b.Fatal(err)
 		}
 	})

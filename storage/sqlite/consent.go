@@ -22,6 +22,22 @@ func (db *DB) Consent(ctx context.Context, userID, clientID string) (c storage.C
 	return c, err
 }
 
+// allowed is nil when the user has allowed the client all that is in list, or
+// list is nil.
+func allowed(tx *tx, userID, clientID string, list []string) error {
+	if list == nil {
+		return nil
+	}
+	var c storage.Consent
+	if err := tx.get(consentOf, args{userID, clientID}, consentFields(&c)...); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(list, func(s string) bool { return !slices.Contains(c.Scopes, s) }) {
+		return storage.ErrNotFound
+	}
+	return nil
+}
+
 const saveConsent = `INSERT INTO consents (user_id, client_id, scopes, at) VALUES (?1, ?2, ?3, ?4)
 	ON CONFLICT (user_id, client_id) DO UPDATE SET scopes = excluded.scopes, at = max(consents.at, excluded.at)`
 

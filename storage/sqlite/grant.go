@@ -52,13 +52,16 @@ const (
 )
 
 // RedeemCode inserts the grant of an authorization code. A replay revokes it.
-func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (u storage.User, err error) {
+func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (u storage.User, err error) {
 	replayed := false
 	err = db.write(ctx, func(tx *tx) error {
 		if replayed, err = replay(tx, g.ID, now); err != nil || replayed {
 			return err // the revocation is committed
 		}
-		return redeem(tx, &u, g, notify, "", now)
+		if err := allowed(tx, g.UserID, g.ClientID, r.Allowed); err != nil {
+			return err
+		}
+		return redeem(tx, &u, g, r.Notify, "", now)
 	})
 	if err == nil && replayed {
 		err = storage.ErrConflict

@@ -260,7 +260,7 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 func TestDisablingRevokesGrants(t *testing.T) {
 	db := migrated(t)
 	l := complete(t, db, start(t, db, 1))
-	if _, err := db.RedeemCode(t.Context(), grantOf(l), false, t0); err != nil {
+	if _, err := db.RedeemCode(t.Context(), grantOf(l), storage.Redeeming{}, t0); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.DisableUser(t.Context(), l.User.ID, t0); err != nil {
@@ -277,7 +277,7 @@ func TestSchemaRefusesNonsense(t *testing.T) {
 	ctx := t.Context()
 	l, ended := complete(t, db, start(t, db, 1)), complete(t, db, start(t, db, 2))
 	for _, l := range []storage.Login{l, ended} {
-		if _, err := db.RedeemCode(ctx, grantOf(l), true, t0); err != nil {
+		if _, err := db.RedeemCode(ctx, grantOf(l), storage.Redeeming{Notify: true}, t0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -384,7 +384,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		}
 	}
 	a := start(t, db, 2)
-	_, err := db.RedeemCode(ctx, g, false, t0)
+	_, err := db.RedeemCode(ctx, g, storage.Redeeming{}, t0)
 	check(err)
 	_, err = db.Attempt(ctx, a.ID)
 	check(err)

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sealpost/sealpost/storage"
@@ -11,6 +12,8 @@ var codeTests = []test{
 	{name: "a second redemption is a conflict and revokes the grant", run: codeTwice},
 	{name: "a replay after the session's end still revokes", run: codeReplayLate},
 	{name: "no code is redeemed without a live session of its user", run: codeSession},
+	{name: "no code is redeemed once what it needs was taken back", run: codeAllowed},
+	{name: "redeeming and taking back at once leave nothing", run: codeAllowedRace},
 	{name: "one of 32 callers wins and the grant is revoked", run: codeRace},
 	{name: "a burned code cannot be redeemed", run: codeBurn},
 	{name: "burning revokes what was redeemed", run: codeBurnRedeemed},
@@ -32,7 +35,7 @@ func codeRedeem(d *db) {
 			given.RefreshIdleAt, g.RefreshIdleAt = odd(g.RefreshIdleAt)
 			given.RefreshEndsAt, g.RefreshEndsAt = odd(g.RefreshEndsAt)
 		}
-		user, err := d.RedeemCode(d.Context(), given, false, t0)
+		user, err := d.RedeemCode(d.Context(), given, storage.Redeeming{}, t0)
 		d.must(err)
 		same(d, "user of the code", user, l.User)
 		got, user, err := d.Grant(d.Context(), g.ID, t0)
@@ -52,7 +55,7 @@ func codeTwice(d *db) {
 	for _, kind := range []func(*storage.Grant){func(*storage.Grant) {}, offline} {
 		g := d.redeem(l, kind)
 		for range 2 {
-			_, err := d.RedeemCode(d.Context(), g, false, t0.Add(time.Minute))
+			_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0.Add(time.Minute))
 			d.want("again", err, storage.ErrConflict)
 			d.wantGrant("replayed", g.ID, t0.Add(time.Minute), storage.ErrNotFound)
 		}
@@ -65,7 +68,7 @@ func codeReplayLate(d *db) {
 	g := d.redeem(l, offline, refreshable)
 	d.end(l.Session.ID, t0)
 	d.wantGrant("offline", g.ID, t0, nil)
-	_, err := d.RedeemCode(d.Context(), g, false, t0)
+	_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 	d.want("replay", err, storage.ErrConflict)
 	d.wantGrant("replayed", g.ID, t0, storage.ErrNotFound)
 }
@@ -91,9 +94,70 @@ func codeSession(d *db) {
 		{"of a disabled user", disabled, t0, storage.ErrNotFound},
 	} {
 		g := d.newGrant(c.login, offline, func(g *storage.Grant) { g.ExpiresAt = t0.Add(2 * day) })
-		_, err := d.RedeemCode(d.Context(), g, false, c.now)
+		_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, c.now)
 		d.want(c.name, err, c.want)
 		d.wantGrant(c.name, g.ID, c.now, c.want)
+	}
+}
+
+func codeAllowed(d *db) {
+	l, other := d.signIn(), d.signIn()
+	allow := func(l storage.Login, client string, scopes ...string) {
+		d.must(d.SaveConsent(d.Context(), storage.Consent{UserID: l.User.ID, ClientID: client, Scopes: scopes, At: t0}))
+	}
+	redeem := func(what string, g storage.Grant, want error, allowed ...string) {
+		d.Helper()
+		_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{Allowed: append([]string{}, allowed...)}, t0)
+		d.want(what, err, want)
+		d.wantGrant(what, g.ID, t0, want)
+	}
+	allow(l, "another client", "openid", "email")
+	allow(other, "client", "openid", "email")
+	redeem("nothing allowed, nothing needed", d.newGrant(l), storage.ErrNotFound)
+	redeem("nothing allowed", d.newGrant(l), storage.ErrNotFound, "openid")
+	allow(l, "client", "openid", "email")
+	redeem("nothing needed", d.newGrant(l), nil)
+	redeem("less needed", d.newGrant(l), nil, "email")
+	redeem("all needed", d.newGrant(l), nil, "email", "openid")
+	redeem("more needed", d.newGrant(l), storage.ErrNotFound, "email", "groups", "openid")
+
+	late := d.newGrant(l, offline)
+	d.must(d.RemoveApp(d.Context(), l.User.ID, "client", t0))
+	redeem("taken back", late, storage.ErrNotFound, "openid")
+	d.wantApps("taken back", l.User.ID, t0, storage.App{ClientID: "another client", Scopes: []string{"email", "openid"}, ConsentAt: t0})
+	allow(l, "client", "openid")
+	redeem("allowed less since", late, storage.ErrNotFound, "email", "openid")
+	redeem("allowed again", late, nil, "openid")
+
+	d.must(d.RemoveApp(d.Context(), l.User.ID, "client", t0))
+	_, err := d.RedeemCode(d.Context(), late, storage.Redeeming{Allowed: []string{"openid"}}, t0)
+	d.want("a replay is one, whatever is allowed", err, storage.ErrConflict)
+	_, err = d.RedeemCode(d.Context(), d.newGrant(l), storage.Redeeming{}, t0)
+	d.want("a client that asks nobody", err, nil)
+}
+
+func codeAllowedRace(d *db) {
+	l := d.signIn()
+	for range 8 {
+		d.must(d.SaveConsent(d.Context(), storage.Consent{UserID: l.User.ID, ClientID: "client", Scopes: []string{"openid"}, At: t0}))
+		gs := make([]storage.Grant, racers)
+		for i := range gs {
+			gs[i] = d.newGrant(l, offline)
+		}
+		for _, err := range d.race(func(s Store, i int) error {
+			if i == racers/2 {
+				return s.RemoveApp(d.Context(), l.User.ID, "client", t0)
+			}
+			_, err := s.RedeemCode(d.Context(), gs[i], storage.Redeeming{Allowed: []string{"openid"}}, t0)
+			return err
+		}) {
+			if !errors.Is(err, storage.ErrNotFound) {
+				d.must(err)
+			}
+		}
+		for _, g := range gs {
+			d.wantGrant("taken back", g.ID, t0, storage.ErrNotFound)
+		}
 	}
 }
 
@@ -101,7 +165,7 @@ func codeRace(d *db) {
 	for _, kind := range []func(*storage.Grant){func(*storage.Grant) {}, offline} {
 		g := d.newGrant(d.signIn(), kind)
 		d.winner(d.race(func(s Store, _ int) error {
-			_, err := s.RedeemCode(d.Context(), g, false, t0)
+			_, err := s.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 			return err
 		}), storage.ErrConflict)
 		d.wantGrant("replayed", g.ID, t0, storage.ErrNotFound)
@@ -115,7 +179,7 @@ func codeBurn(d *db) {
 		d.must(d.BurnCode(d.Context(), g, t0))
 		d.wantGrant("burned", g.ID, t0, storage.ErrNotFound)
 	}
-	_, err := d.RedeemCode(d.Context(), g, false, t0)
+	_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 	d.want("redeeming what was burned", err, storage.ErrConflict)
 
 	d.end(l.Session.ID, t0)
@@ -139,7 +203,7 @@ func codeBurnRace(d *db) {
 		if i%4 < 2 {
 			return s.BurnCode(d.Context(), g, t0)
 		}
-		_, err := s.RedeemCode(d.Context(), g, false, t0)
+		_, err := s.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 		return err
 	}) {
 		if i%4 < 2 || err == nil {

@@ -115,8 +115,8 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
 		"SaveClient":       func() error { return d.SaveClient(ctx, w.client, "") },
 		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID, t0) },
-		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, false, t0); return err },
-		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, false, t0); return err },
+		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, storage.Redeeming{}, t0); return err },
+		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, storage.Redeeming{}, t0); return err },
 		"BurnCode":         func() error { return d.BurnCode(ctx, w.burned, t0) },
 		"Refresh": func() error {
 			_, _, err := d.Refresh(ctx, storage.Refreshing{ID: g.ID, ClientID: g.ClientID, Generation: 1, AnyKey: true, IdleAt: t0, ExpiresAt: t0}, t0)
@@ -198,7 +198,7 @@ func (w world) wantUntouched(d *db) {
 	d.must(err)
 	d.must(d.ask(d, t0, w.limit)) // nothing was counted
 	for _, fresh := range []storage.Grant{w.code, w.burned} {
-		_, err = d.RedeemCode(d.Context(), fresh, false, t0)
+		_, err = d.RedeemCode(d.Context(), fresh, storage.Redeeming{}, t0)
 		d.must(err)
 	}
 }

@@ -247,7 +247,7 @@ func eventSignedIn(d *db) {
 	d.wantEvents("another device", redeem(other))
 	d.end(l.Session.ID, t0)
 	d.wantEvents("the session has ended", func() {
-		_, err := d.RedeemCode(d.Context(), d.newGrant(l, func(g *storage.Grant) { g.ClientID = "other" }), false, t0)
+		_, err := d.RedeemCode(d.Context(), d.newGrant(l, func(g *storage.Grant) { g.ClientID = "other" }), storage.Redeeming{}, t0)
 		d.want("redeem", err, storage.ErrNotFound)
 	})
 }
@@ -262,7 +262,7 @@ func eventSignedInRace(d *db) {
 	want.ClientID = "client"
 	d.wantEvents("32 codes", func() {
 		for _, err := range d.race(func(s Store, i int) error {
-			_, err := s.RedeemCode(d.Context(), gs[i], false, t0)
+			_, err := s.RedeemCode(d.Context(), gs[i], storage.Redeeming{}, t0)
 			return err
 		}) {
 			d.must(err)
@@ -277,7 +277,7 @@ func eventCodeReplayed(d *db) {
 	d.must(d.RevokeGrant(d.Context(), revoked.ID, revoked.ClientID, t0))
 	replay := func(g storage.Grant) func() {
 		return func() {
-			_, err := d.RedeemCode(d.Context(), g, false, t0)
+			_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 			d.want("replay", err, storage.ErrConflict)
 		}
 	}
@@ -303,7 +303,7 @@ func eventCodeReplayedRace(d *db) {
 	first.ClientID = "client"
 	d.wantEvents("32 uses of a code", func() {
 		d.winner(d.race(func(s Store, i int) error {
-			_, err := s.RedeemCode(d.Context(), g, false, t0)
+			_, err := s.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 			return err
 		}), storage.ErrConflict)
 	}, first, about(storage.EventCodeReplayed, l))
@@ -571,7 +571,7 @@ func eventActor(d *db) {
 		"CompleteAttempt":    ignore(operator.CompleteAttempt(d.Context(), d.completion(d.start(), t0), t0)),
 		"CloseAttempt":       operator.CloseAttempt(d.Context(), a.ID, t0),
 		"TryCode":            ignore(operator.TryCode(d.Context(), typed.ID, typed.Browser, false, t0)),
-		"RedeemCode":         ignore(operator.RedeemCode(d.Context(), used, false, t0)),
+		"RedeemCode":         ignore(operator.RedeemCode(d.Context(), used, storage.Redeeming{}, t0)),
 		"RedeemDevice":       ignore(operator.RedeemDevice(d.Context(), n.ID, d.newGrant(l), false, t0)),
 		"SaveConsent":        operator.SaveConsent(d.Context(), storage.Consent{UserID: l.User.ID, ClientID: "client", At: t0}),
 		"AllowDevice":        operator.AllowDevice(d.Context(), asked.UserCode, l, t0),
@@ -584,13 +584,13 @@ func eventActor(d *db) {
 		"SaveClient":         operator.SaveClient(d.Context(), storage.Client{ID: "app", CreatedAt: t0, UpdatedAt: t0}, ""),
 		"AddSigningKey":      operator.AddSigningKey(d.Context(), storage.SigningKey{ID: "k", Algorithm: "ES256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0}),
 		"RemoveSigningKeys":  operator.RemoveSigningKeys(d.Context(), t0, t0),
-		"RedeemCode, unused": ignore(operator.RedeemCode(d.Context(), g, false, t0)),
+		"RedeemCode, unused": ignore(operator.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)),
 	} {
 		if err != nil {
 			d.Fatalf("%s: %v", what, err)
 		}
 	}
-	_, err = operator.RedeemCode(d.Context(), used, false, t0)
+	_, err = operator.RedeemCode(d.Context(), used, storage.Redeeming{}, t0)
 	d.want("replay", err, storage.ErrConflict)
 	_, _, err = operator.Refresh(d.Context(), storage.Refreshing{ID: replayed.ID, ClientID: "client", Generation: 1, AnyKey: true}, t0)
 	d.want("replay", err, storage.ErrConflict)

@@ -358,7 +358,7 @@ func (m *model) redeemAgain(t *rapid.T) { m.redeemed(t, true) }
 
 func (m *model) redeemed(t *rapid.T, again bool) {
 	g, known := m.code(t, again)
-	got, err := m.at(t).RedeemCode(m.Context(), g, false, m.now)
+	got, err := m.at(t).RedeemCode(m.Context(), g, storage.Redeeming{}, m.now)
 	if known != nil {
 		if known.RevokedAt.IsZero() {
 			known.RevokedAt = m.now

@@ -79,7 +79,7 @@ func noticeWanted(d *db) {
 	for _, notify := range []bool{true, false} {
 		d.signInTo(l, "wanted", notify, offline)
 	}
-	_, err := d.RedeemCode(d.Context(), d.signInTo(l, "replayed", false), true, t0)
+	_, err := d.RedeemCode(d.Context(), d.signInTo(l, "replayed", false), storage.Redeeming{Notify: true}, t0)
 	d.want("replay", err, storage.ErrConflict)
 	d.end(l.Session.ID, t0)
 	id := l.Session.ID
@@ -250,7 +250,7 @@ func noticeRedeemRace(d *db) {
 			if i == racers/2 {
 				return end(s, l, c)
 			}
-			_, err := s.RedeemCode(d.Context(), gs[i], true, t0)
+			_, err := s.RedeemCode(d.Context(), gs[i], storage.Redeeming{Notify: true}, t0)
 			return err
 		})
 		var want, got []string

@@ -29,7 +29,7 @@ func (d *db) end(id string, now time.Time) []string {
 func (d *db) signInTo(l storage.Login, client string, notify bool, change ...func(*storage.Grant)) storage.Grant {
 	d.Helper()
 	g := d.newGrant(l, append(change, func(g *storage.Grant) { g.ClientID = client })...)
-	_, err := d.RedeemCode(d.Context(), g, notify, t0)
+	_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{Notify: notify}, t0)
 	d.must(err)
 	return g
 }
@@ -110,7 +110,7 @@ func sessionEndClients(d *db) {
 	d.signInTo(other, "of another session", true)
 	burned := d.newGrant(l, func(g *storage.Grant) { g.ClientID = "burned" })
 	d.must(d.BurnCode(d.Context(), burned, t0))
-	_, err := d.RedeemCode(d.Context(), burned, true, t0)
+	_, err := d.RedeemCode(d.Context(), burned, storage.Redeeming{Notify: true}, t0)
 	d.want("burned", err, storage.ErrConflict)
 	// However long ago: the grants may be gone, the clients go with the session.
 	_, err = d.Sweep(d.Context(), l.Session.IdleAt.Add(day-tick), 1000)
@@ -118,7 +118,7 @@ func sessionEndClients(d *db) {
 	same(d, "clients", d.end(l.Session.ID, t0), []string{"B", "a", "a-b", "ab", "b", "offline", "ä"})
 	same(d, "clients of the other", d.end(other.Session.ID, t0), []string{"of another session"})
 	same(d, "clients of none", len(d.end(d.signIn().Session.ID, t0)), 0)
-	_, err = d.RedeemCode(d.Context(), d.newGrant(l), true, t0)
+	_, err = d.RedeemCode(d.Context(), d.newGrant(l), storage.Redeeming{Notify: true}, t0)
 	d.want("after the end", err, storage.ErrNotFound)
 }
 

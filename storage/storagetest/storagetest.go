@@ -56,7 +56,7 @@ type Store interface {
 	// RedeemCode prefers storage.ErrConflict: a replay is one even when the
 	// session has ended since. A client that once wanted a notice of the session
 	// goes on wanting it.
-	RedeemCode(ctx context.Context, g storage.Grant, notify bool, now time.Time) (storage.User, error)
+	RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeeming, now time.Time) (storage.User, error)
 	// BurnCode needs no live session.
 	BurnCode(ctx context.Context, g storage.Grant, now time.Time) error
 	// Refresh is storage.ErrNotFound for a generation that was never given out,
@@ -425,7 +425,7 @@ func (d *db) newGrant(l storage.Login, change ...func(*storage.Grant)) storage.G
 func (d *db) redeem(l storage.Login, change ...func(*storage.Grant)) storage.Grant {
 	d.Helper()
 	g := d.newGrant(l, change...)
-	_, err := d.RedeemCode(d.Context(), g, false, t0)
+	_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
 	d.must(err)
 	return g
 }

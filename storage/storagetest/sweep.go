@@ -99,7 +99,7 @@ func sweepSessions(d *db) {
 		d.wantSweep(c.name+", a day later", over.Add(day), 1)
 		d.wantSweep(c.name+", again", over.Add(day), 0)
 		d.wantGrant("offline, its session swept", off.ID, over.Add(day), nil)
-		_, err := d.RedeemCode(d.Context(), off, false, over.Add(day))
+		_, err := d.RedeemCode(d.Context(), off, storage.Redeeming{}, over.Add(day))
 		d.want("replay, its session swept", err, storage.ErrConflict)
 	}
 }
@@ -124,7 +124,7 @@ func sweepGrants(d *db) {
 	burned := d.newGrant(l)
 	d.must(d.BurnCode(d.Context(), burned, t0))
 	d.wantSweep("the last moment", ends.Add(-tick), 0)
-	_, err := d.RedeemCode(d.Context(), burned, false, ends.Add(-tick))
+	_, err := d.RedeemCode(d.Context(), burned, storage.Redeeming{}, ends.Add(-tick))
 	d.want("a burned code is known to its end", err, storage.ErrConflict)
 	d.wantSweep("expired", ends, 5)
 	d.wantGrant("live", long.ID, ends, nil)

@@ -157,7 +157,7 @@ func userDisableRace(d *db) {
 		case i%4 < 2:
 			_, err = s.CompleteAttempt(d.Context(), cs[i], t0)
 		default:
-			_, err = s.RedeemCode(d.Context(), gs[i], false, t0)
+			_, err = s.RedeemCode(d.Context(), gs[i], storage.Redeeming{}, t0)
 		}
 		if isAny(err, []error{storage.ErrRefused, storage.ErrNotFound}) {
 			return nil

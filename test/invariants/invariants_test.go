@@ -74,7 +74,7 @@ func live(t *testing.T, db storagetest.Store) Told {
 			ExpiresAt: now.Add(time.Hour), Refresh: 1, RefreshIdleAt: now.Add(time.Minute), RefreshEndsAt: now.Add(time.Hour)}
 	}
 	redeem := func(g storage.Grant, want error) {
-		if _, err := db.RedeemCode(ctx, g, true, now); !errors.Is(err, want) {
+		if _, err := db.RedeemCode(ctx, g, storage.Redeeming{Notify: true}, now); !errors.Is(err, want) {
 			t.Fatal(err)
 		}
 	}
