@@ -587,7 +587,7 @@ func TestHandle(t *testing.T) {
 	b := w.browser()
 	stored := w.storedClient()
 	save := func(c storage.Client) {
-		if err := w.engine.SaveClient(t.Context(), c, stored.SecretSHA256); err != nil {
+		if err := w.engine.SaveClient(t.Context(), c, stored); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)

@@ -215,7 +215,7 @@ func (n *notices) again(notice storage.LogoutNotice, why string) storage.NoticeO
 }
 
 func outcomeOf(notice storage.LogoutNotice, s storage.NoticeState, detail string) storage.NoticeOutcome {
-	return storage.NoticeOutcome{SessionID: notice.SessionID, ClientID: notice.ClientID, State: s, Detail: detail}
+	return storage.NoticeOutcome{SessionID: notice.SessionID, ClientID: notice.ClientID, CreatedAt: notice.CreatedAt, State: s, Detail: detail}
 }
 
 // send posts the logout token and judges the answer (OIDC Back-Channel Logout

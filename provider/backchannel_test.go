@@ -395,7 +395,7 @@ func TestNoticesOfClientsThatAreGone(t *testing.T) {
 	queue := func() {
 		t.Helper()
 		c.BackchannelLogoutURI = rp.URL + "/out?hidden=query"
-		if err := w.engine.SaveClient(ctx, c, c.SecretSHA256); err != nil {
+		if err := w.engine.SaveClient(ctx, c, c); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)
@@ -408,7 +408,7 @@ func TestNoticesOfClientsThatAreGone(t *testing.T) {
 	}
 	queue()
 	c.BackchannelLogoutURI = ""
-	if err := w.engine.SaveClient(ctx, c, c.SecretSHA256); err != nil {
+	if err := w.engine.SaveClient(ctx, c, c); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.pass(clientCacheTTL)
@@ -605,5 +605,29 @@ func TestNoticeDelay(t *testing.T) {
 		if len(seen) < 50 {
 			t.Errorf("after %s: %d different pauses of 100", tt.age, len(seen))
 		}
+	}
+}
+
+// A session that signs in again, and ends, while its first notice is on its way.
+func TestNoticeWhileOneIsDelivered(t *testing.T) {
+	t.Parallel()
+	rp := newParty(t)
+	w := newNoticeWorld(t, map[string]*party{"rp": rp})
+	b := w.signedIn("ada@example.com")
+	b.tokens("rp")
+	rp.hold = make(chan struct{})
+	if err := w.engine.RemoveApp(t.Context(), b.login().User.ID, "rp", w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.provider.notices.round(t.Context())
+	<-rp.arrived // it has ended what it had, and its answer is under way
+	b.tokens("rp")
+	w.clock.pass(time.Second)
+	b.endSession()
+	close(rp.hold)
+	w.provider.notices.working.Wait()
+	w.deliver()
+	if got := len(rp.tokens(t)); got != 2 {
+		t.Errorf("it heard of %d ends, want 2", got)
 	}
 }

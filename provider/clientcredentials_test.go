@@ -57,7 +57,7 @@ func TestClientCredentials(t *testing.T) {
 	w.run("it ends with its time, and with its client", func(t *testing.T) {
 		c := w.storedClient()
 		c.GrantTypes = []string{"client_credentials"}
-		if err := w.engine.SaveClient(context.Background(), c, c.SecretSHA256); err != nil {
+		if err := w.engine.SaveClient(context.Background(), c, c); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.pass(clientCacheTTL)

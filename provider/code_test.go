@@ -272,6 +272,18 @@ func TestSessionBetweenAuthorizationAndToken(t *testing.T) {
 		}
 		w.redeem("web", code).is(400, "invalid_grant")
 	})
+	w.run("user deleted", func(t *testing.T) {
+		for name, pairs := range map[string][]string{"in time": nil, "with a wrong proof": {"redirect_uri", "https://elsewhere.example.com/cb"}} {
+			b := w.signedIn("gone@example.com")
+			code := b.code("web", "scope", "openid offline_access")
+			if err := w.engine.DeleteUser(t.Context(), b.login().User.ID, w.clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if a := w.redeem("web", code, pairs...); a.status != 400 || a.json["error"] != "invalid_grant" {
+				t.Errorf("%s: %s", name, a)
+			}
+		}
+	})
 	w.run("what was allowed is taken back, and allowed again", func(t *testing.T) {
 		b := w.signedIn("erin@example.com")
 		wants := []string{"scope", "openid offline_access", "claims", `{"userinfo":{"email":null}}`}

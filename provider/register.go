@@ -315,7 +315,7 @@ func (p *Provider) replaceClient(c *call) (any, error) {
 	if (old.SubjectType == "pairwise" || client.SubjectType == "pairwise") && (old.SubjectType != client.SubjectType || sector(old) != sector(client)) {
 		return nil, MetadataError{Field: "subject_type", Fix: "and the sector stay: people would be others", Code: invalidClientMetadata}.public() // OIDC Core §8
 	}
-	if err := p.changed(client.ID, p.cfg.Store.SaveClient(c.Context(), client, old.SecretSHA256)); err != nil {
+	if err := p.changed(client.ID, p.cfg.Store.SaveClient(c.Context(), client, old)); err != nil {
 		return nil, err
 	}
 	return p.registered(client, secret, token), nil
@@ -341,7 +341,7 @@ func (p *Provider) changed(id string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return errRegistrationToken.because(err)
 	}
-	if errors.Is(err, storage.ErrConflict) { // an operator gave it another secret meanwhile
+	if errors.Is(err, storage.ErrConflict) { // an operator, or another call, changed it meanwhile
 		return errUnavailable.because(err)
 	}
 	return err

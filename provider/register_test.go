@@ -451,7 +451,7 @@ func TestReplaceRegistration(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := w.stored(r.id)
-		seen := c.SecretSHA256
+		seen := c
 		c.SecretSHA256 = hexSHA256("rotated")
 		rotate := meanwhile(func() {
 			if err := w.engine.SaveClient(t.Context(), c, seen); err != nil {

@@ -14,10 +14,10 @@ type Store interface {
 
 	// AddClient inserts a client: storage.ErrConflict when the id is taken.
 	AddClient(ctx context.Context, c storage.Client) error
-	// SaveClient replaces a client whose SecretSHA256 is the one that was seen:
-	// storage.ErrNotFound when there is none, storage.ErrConflict when it has
-	// another secret by now.
-	SaveClient(ctx context.Context, c storage.Client, secret string) error
+	// SaveClient replaces a client that is still as it was seen, by SecretSHA256
+	// and UpdatedAt: storage.ErrNotFound when there is none, storage.ErrConflict
+	// when it was changed since.
+	SaveClient(ctx context.Context, c, seen storage.Client) error
 	// RemoveClient removes a client with its grants and consents:
 	// storage.ErrNotFound when there is none.
 	RemoveClient(ctx context.Context, id string, now time.Time) error

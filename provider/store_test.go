@@ -118,8 +118,8 @@ func (s *watched) AddClient(ctx context.Context, c storage.Client) error {
 	return effect(s, ctx, "AddClient", func() error { return s.Store.AddClient(ctx, c) })
 }
 
-func (s *watched) SaveClient(ctx context.Context, c storage.Client, secret string) error {
-	return effect(s, ctx, "SaveClient", func() error { return s.Store.SaveClient(ctx, c, secret) })
+func (s *watched) SaveClient(ctx context.Context, c, seen storage.Client) error {
+	return effect(s, ctx, "SaveClient", func() error { return s.Store.SaveClient(ctx, c, seen) })
 }
 
 func (s *watched) RemoveClient(ctx context.Context, id string, now time.Time) error {

@@ -128,6 +128,7 @@ type engine interface {
 	CompleteAttempt(ctx context.Context, c storage.Completion, now time.Time) (storage.Login, error)
 	Session(ctx context.Context, id string, now time.Time) (storage.Login, error)
 	DisableUser(ctx context.Context, id string, now time.Time) error
+	DeleteUser(ctx context.Context, id string, now time.Time) error
 	RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 	Close() error

@@ -388,6 +388,7 @@ const (
 // again at NextAt.
 type NoticeOutcome struct {
 	SessionID, ClientID string
+	CreatedAt           time.Time // of the notice that was claimed; one queued since, for the same session, stays
 	State               NoticeState
 	NextAt              time.Time
 	Detail              string // for operators: status or kind of failure, no address

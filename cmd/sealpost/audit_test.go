@@ -65,7 +65,7 @@ func TestFollow(t *testing.T) {
 			}
 			for _, n := range []int{1, 0, 3, 100, 250, 0, 1} {
 				want := add(n)
-				if err := db.SaveClient(t.Context(), storage.Client{ID: "client001", UpdatedAt: now}, ""); err != nil { // of another name
+				if err := db.SaveClient(t.Context(), storage.Client{ID: "client001", UpdatedAt: now}, storage.Client{UpdatedAt: now}); err != nil { // of another name
 					t.Fatal(err)
 				}
 				ticks <- now

@@ -333,21 +333,22 @@ func (c clientRotate) Run(p *process) error {
 		if err := s.inDatabase(c.ID); err != nil {
 			return err
 		}
-		client, err := db.Client(p.ctx, c.ID)
+		seen, err := db.Client(p.ctx, c.ID)
 		if err != nil {
 			return s.unknownClient(p, db, c.ID, err)
 		}
-		switch client = client.WithDefaults(); {
+		client := seen.WithDefaults()
+		switch {
 		case client.Public():
 			return usageError{fmt.Errorf("client %q is public: it has no secret", c.ID)}
 		case client.SecretSHA256 == "":
 			return usageError{fmt.Errorf("client %q proves itself with keys: it has no secret", c.ID)}
 		}
-		secret, seen := keys.Token(), client.SecretSHA256
+		secret := keys.Token()
 		client.SecretSHA256, client.UpdatedAt = hashClientSecret(secret), p.now()
 		err = db.SaveClient(p.ctx, client, seen)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("client %q got another secret just now; run it again for a newer one", c.ID)
+			return fmt.Errorf("client %q was changed just now; run it again", c.ID)
 		}
 		if err != nil {
 			return fmt.Errorf("save client: %w", err)

@@ -101,8 +101,9 @@ func TestAChangedClientCountsWithinSeconds(t *testing.T) {
 				t.Fatal(err)
 			}
 			want("added", "old", 200)
+			seen := client
 			client.SecretSHA256 = hashClientSecret("new")
-			if err := in.store.SaveClient(t.Context(), client, hashClientSecret("old")); err != nil {
+			if err := in.store.SaveClient(t.Context(), client, seen); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(5 * time.Second)

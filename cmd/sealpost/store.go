@@ -42,9 +42,9 @@ type store interface {
 	Clients(ctx context.Context) ([]storage.Client, error)
 	// AddClient inserts a client: storage.ErrConflict when the id is taken.
 	AddClient(ctx context.Context, c storage.Client) error
-	// SaveClient replaces a client whose SecretSHA256 is the one that was seen:
-	// storage.ErrConflict when it has another secret by now.
-	SaveClient(ctx context.Context, c storage.Client, secret string) error
+	// SaveClient replaces a client that is still as it was seen, by SecretSHA256
+	// and UpdatedAt: storage.ErrConflict when it was changed since.
+	SaveClient(ctx context.Context, c, seen storage.Client) error
 	// RemoveClient removes a client: storage.ErrNotFound when there is none.
 	RemoveClient(ctx context.Context, id string, now time.Time) error
 
@@ -102,8 +102,8 @@ func (s clientsOwn) AddClient(ctx context.Context, c storage.Client) error {
 	return s.client.AddClient(ctx, c)
 }
 
-func (s clientsOwn) SaveClient(ctx context.Context, c storage.Client, secret string) error {
-	return s.client.SaveClient(ctx, c, secret)
+func (s clientsOwn) SaveClient(ctx context.Context, c, seen storage.Client) error {
+	return s.client.SaveClient(ctx, c, seen)
 }
 
 func (s clientsOwn) RemoveClient(ctx context.Context, id string, now time.Time) error {

@@ -141,13 +141,13 @@ func everyCall(ctx context.Context, db *postgres.DB, n int64, step func(name str
 	})
 	step("FinishNotices", func() error {
 		return db.FinishNotices(ctx, []storage.NoticeOutcome{
-			{SessionID: l.Session.ID, ClientID: g.ClientID, State: storage.NoticeDelivered, Detail: "204"}, {SessionID: "unknown", ClientID: "unknown", State: storage.NoticeQueued, NextAt: later},
+			{SessionID: l.Session.ID, ClientID: g.ClientID, CreatedAt: t0, State: storage.NoticeDelivered, Detail: "204"}, {SessionID: "unknown", ClientID: "unknown", State: storage.NoticeQueued, NextAt: later},
 		}, t0)
 	})
 	step("DeleteUser", func() error { return wantIs(db.DeleteUser(ctx, "unknown", t0), storage.ErrNotFound) })
 	step("DisableUser", func() error { return db.DisableUser(ctx, l.User.ID, t0) })
 	step("AddClient", func() error { return db.AddClient(ctx, client) })
-	step("SaveClient", func() error { return db.SaveClient(ctx, client, client.SecretSHA256) })
+	step("SaveClient", func() error { return db.SaveClient(ctx, client, client) })
 	step("Client", func() error { _, err := db.Client(ctx, client.ID); return err })
 	step("Clients", func() error { _, err := db.Clients(ctx); return err })
 	step("RemoveClient", func() error { return db.RemoveClient(ctx, client.ID, t0) })

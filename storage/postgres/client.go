@@ -85,19 +85,19 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 const updateClient = `
 	WITH c AS (
 		UPDATE clients SET metadata = $2, updated_at = $3
-		WHERE id = $1 AND coalesce(metadata ->> 'client_secret_sha256', '') = $5 RETURNING id, updated_at
+		WHERE id = $1 AND coalesce(metadata ->> 'client_secret_sha256', '') = $5 AND updated_at = $6 RETURNING id, updated_at
 	)` + insertEvents + `
 	SELECT updated_at, '` + string(storage.EventClientChanged) + `', $4::text, '', id, '', '', '', '' FROM c`
 
-// SaveClient replaces a client whose secret is the one that was seen, and keeps
-// CreatedAt: storage.ErrNotFound when there is none, storage.ErrConflict when
-// it has another secret by now.
-func (db *DB) SaveClient(ctx context.Context, c storage.Client, secret string) error {
+// SaveClient replaces a client that is still as it was seen, by SecretSHA256 and
+// UpdatedAt, and keeps CreatedAt: storage.ErrNotFound when there is none,
+// storage.ErrConflict when it was changed since.
+func (db *DB) SaveClient(ctx context.Context, c, seen storage.Client) error {
 	metadata, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("save client: %w", err)
 	}
-	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt), db.actor, secret)
+	n, err := db.exec(ctx, "save client", updateClient, c.ID, string(metadata), at(c.UpdatedAt), db.actor, seen.SecretSHA256, at(seen.UpdatedAt))
 	if err != nil || n > 0 {
 		return err
 	}

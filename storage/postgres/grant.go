@@ -104,8 +104,11 @@ func (db *DB) RedeemCode(ctx context.Context, g storage.Grant, r storage.Redeemi
 	return u, nil
 }
 
+// Of a user who is gone there is nothing to burn.
 const burnGrant = `
-	WITH g AS (` + insertGrant + `$1::timestamptz` + orRevokeGrant + `
+	WITH u AS MATERIALIZED (
+		SELECT FROM users WHERE id = $4 FOR KEY SHARE
+	), g AS (` + insertGrant + `$1::timestamptz FROM u` + orRevokeGrant + `
 		RETURNING g.user_id, g.client_id, g.session_id
 	)` + insertEvents + `
 	SELECT $1::timestamptz, '` + string(storage.EventCodeReplayed) + `', $17::text, user_id, client_id, session_id, '', '', ''

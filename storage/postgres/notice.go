@@ -30,7 +30,7 @@ const (
 	orQueued = `
 		ON CONFLICT (session_id, client_id) DO UPDATE SET created_at = excluded.created_at, next_at = excluded.next_at,
 			tries = 0, state = 'queued', detail = '', ended_at = NULL
-		WHERE logout_notices.created_at < excluded.created_at`
+		WHERE logout_notices.created_at <> excluded.created_at`
 	queueNoticesOfSession = queueNotices + `s.id = $2` + orQueued
 	queueNoticesOfUser    = queueNotices + `s.user_id = $2` + orQueued
 )
@@ -58,10 +58,11 @@ func (db *DB) ClaimNotices(ctx context.Context, n int, now, leaseUntil time.Time
 const finishNotice = `
 	UPDATE logout_notices SET state = $4, next_at = coalesce($5, next_at), detail = $6,
 		ended_at = CASE WHEN $4::text = 'queued' THEN NULL ELSE $1::timestamptz END
-	WHERE session_id = $2 AND client_id = $3 AND state = 'queued'`
+	WHERE session_id = $2 AND client_id = $3 AND created_at = $7 AND state = 'queued'`
 
 // FinishNotices records outcomes, all in one commit. Unknown notices are
-// skipped; one that has ended stays as it ended.
+// skipped; one that has ended stays as it ended, and one queued since the claim
+// stays queued.
 func (db *DB) FinishNotices(ctx context.Context, outcomes []storage.NoticeOutcome, now time.Time) error {
 	if len(outcomes) == 0 {
 		return nil
@@ -72,7 +73,7 @@ func (db *DB) FinishNotices(ctx context.Context, outcomes []storage.NoticeOutcom
 	})
 	return db.transaction(ctx, "finish notices", func(b *pgx.Batch) {
 		for _, o := range outcomes {
-			b.Queue(finishNotice, at(now), o.SessionID, o.ClientID, string(o.State), at(o.NextAt), o.Detail)
+			b.Queue(finishNotice, at(now), o.SessionID, o.ClientID, string(o.State), at(o.NextAt), o.Detail, at(o.CreatedAt))
 		}
 	})
 }

@@ -60,19 +60,19 @@ func (db *DB) AddClient(ctx context.Context, c storage.Client) error {
 }
 
 const (
-	updateClient = `UPDATE clients SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND coalesce(metadata ->> 'client_secret_sha256', '') = ?4`
+	updateClient = `UPDATE clients SET metadata = ?2, updated_at = ?3 WHERE id = ?1 AND coalesce(metadata ->> 'client_secret_sha256', '') = ?4 AND updated_at = ?5`
 	clientExists = `SELECT id FROM clients WHERE id = ?1`
 )
 
-// SaveClient replaces a client whose secret is the one that was seen, but for
-// its CreatedAt.
-func (db *DB) SaveClient(ctx context.Context, c storage.Client, secret string) error {
+// SaveClient replaces a client that is still as it was seen, but for its
+// CreatedAt.
+func (db *DB) SaveClient(ctx context.Context, c, seen storage.Client) error {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
 	return db.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(updateClient, c.ID, string(text), moment(c.UpdatedAt), secret)
+		n, err := tx.exec(updateClient, c.ID, string(text), moment(c.UpdatedAt), seen.SecretSHA256, moment(seen.UpdatedAt))
 		if err != nil {
 			return err
 		}

@@ -111,10 +111,19 @@ func redeem(tx *tx, u *storage.User, g storage.Grant, notify bool, detail string
 	return tx.log(e)
 }
 
-// BurnCode inserts the grant revoked, or revokes it.
+// BurnCode inserts the grant revoked, or revokes it. Of a user who is gone there
+// is nothing to burn.
 func (db *DB) BurnCode(ctx context.Context, g storage.Grant, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
 		if known, err := replay(tx, g.ID, now); err != nil || known {
+			return err
+		}
+		var u storage.User
+		err := tx.get(userByID, args{g.UserID}, userFields(&u)...)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		return tx.one(insertGrant, grantValues(g, now)...)

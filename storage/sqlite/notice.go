@@ -24,7 +24,7 @@ const (
 
 	// An earlier notice is one of an app that was removed and signed in to again.
 	orAgain = ` ON CONFLICT (session_id, client_id) DO UPDATE SET created_at = excluded.created_at, next_at = excluded.next_at,
-		tries = 0, state = 'queued', detail = '', ended_at = NULL WHERE logout_notices.created_at < excluded.created_at`
+		tries = 0, state = 'queued', detail = '', ended_at = NULL WHERE logout_notices.created_at <> excluded.created_at`
 
 	queueNoticesOfSession = queueNotices + `sessions.id = ?2` + orAgain
 	queueNoticesOfUser    = queueNotices + `sessions.user_id = ?2` + orAgain
@@ -60,13 +60,13 @@ func (db *DB) ClaimNotices(ctx context.Context, n int, now, leaseUntil time.Time
 
 const finishNotice = `UPDATE logout_notices SET state = ?4, next_at = ifnull(?5, next_at), detail = ?6,
 		ended_at = CASE WHEN ?4 = 'queued' THEN NULL ELSE ?1 END
-	WHERE session_id = ?2 AND client_id = ?3 AND state = 'queued'`
+	WHERE session_id = ?2 AND client_id = ?3 AND created_at = ?7 AND state = 'queued'`
 
 // FinishNotices records outcomes, all in one commit.
 func (db *DB) FinishNotices(ctx context.Context, outcomes []storage.NoticeOutcome, now time.Time) error {
 	return db.write(ctx, func(tx *tx) error {
 		for _, o := range outcomes {
-			if _, err := tx.exec(finishNotice, moment(now), o.SessionID, o.ClientID, string(o.State), moment(o.NextAt), o.Detail); err != nil {
+			if _, err := tx.exec(finishNotice, moment(now), o.SessionID, o.ClientID, string(o.State), moment(o.NextAt), o.Detail, moment(o.CreatedAt)); err != nil {
 				return err
 			}
 		}

@@ -421,11 +421,11 @@ func TestQueriesUseIndexes(t *testing.T) {
 	if len(notices) != 1 {
 		t.Errorf("got notices %+v, want one", notices)
 	}
-	check(err, db.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: l.Session.ID, ClientID: g.ClientID, State: storage.NoticeFailed}}, t0))
+	check(err, db.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: l.Session.ID, ClientID: g.ClientID, CreatedAt: t0, State: storage.NoticeFailed}}, t0))
 	_, err = db.Sweep(ctx, t0, 10)
 	check(err)
 	client := storage.Client{ID: "client", CreatedAt: t0, UpdatedAt: t0}
-	check(db.AddClient(ctx, client), db.SaveClient(ctx, client, ""), db.RemoveClient(ctx, client.ID, t0))
+	check(db.AddClient(ctx, client), db.SaveClient(ctx, client, client), db.RemoveClient(ctx, client.ID, t0))
 
 	seen := 0
 	for _, p := range []*pool{db.writer, db.reader} {
@@ -694,6 +694,48 @@ func TestBrokenTransactionTellsNoAnswerOfAnother(t *testing.T) {
 	}
 	if marked(t, db, "beside") {
 		t.Error("what was taken back is written")
+	}
+}
+
+// Nor is it told what it found there of another, when nothing of it is left.
+func TestBrokenTransactionTakesAnswersBack(t *testing.T) {
+	db := migrated(t)
+	once := func(tx *tx) error {
+		n, err := tx.exec(use, moment(t0), "once", "", moment(t0.Add(time.Hour)))
+		if err == nil && n == 0 {
+			return storage.ErrConflict
+		}
+		return err
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	first := &job{ctx: t.Context(), do: once, done: make(chan struct{})}
+	second := &job{ctx: t.Context(), do: once, done: make(chan struct{})}
+	third := &job{ctx: gone, do: once, done: make(chan struct{})}
+	for _, j := range []*job{first, second, third} {
+		db.queue.add(j)
+	}
+	if err := db.write(t.Context(), func(tx *tx) error {
+		_, err := tx.tx.ExecContext(tx.ctx, "ROLLBACK")
+		return err
+	}); err == nil {
+		t.Error("the broken write is said to be done")
+	}
+	for _, j := range []*job{first, second} {
+		if <-j.done; j.err == nil || errors.Is(j.err, storage.ErrConflict) {
+			t.Errorf("it says %v", j.err)
+		}
+	}
+	if <-third.done; !errors.Is(third.err, context.Canceled) {
+		t.Errorf("who has gone is told %v", third.err)
+	}
+	if marked(t, db, "once") {
+		t.Error("what was taken back is written")
+	}
+	// Where nothing is broken they are told.
+	db.queue.add(&job{ctx: t.Context(), do: once, done: make(chan struct{})})
+	if err := db.write(t.Context(), once); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("got %v, want a conflict", err)
 	}
 }
 

@@ -27,6 +27,7 @@ type job struct {
 	actor string // of the events
 	do    func(tx *tx) error
 	done  chan struct{} // closed when err is set
+	begun bool          // do was called
 	err   error
 }
 
@@ -113,29 +114,34 @@ func (db *DB) take(j *job) {
 // errBroken is what became of writes when one of them panicked.
 var errBroken = errors.New("not written: a write beside it was broken off")
 
-// commit carries out jobs in one transaction.
+// commit carries out jobs in one transaction. Where that fails, nothing that one
+// of them found is an answer: it may be what another had written.
 func (db *DB) commit(batch []*job) {
-	fail := func(err error) {
+	ctx := context.WithoutCancel(batch[0].ctx)
+	err := errBroken // which is left by a panic, which goes on
+	defer func() {
 		for _, j := range batch {
-			if j.err == nil {
+			if err != nil && (j.err == nil || j.begun) {
 				j.err = err
 			}
-		}
-	}
-	committed := false
-	defer func() {
-		if !committed { // which leaves nothing to say but for a panic, which goes on
-			fail(errBroken)
-		}
-		for _, j := range batch {
 			close(j.done)
 		}
 	}()
-	ctx := context.WithoutCancel(batch[0].ctx)
+	var unstored []string
+	unstored, err = db.transact(ctx, batch)
+	// Only now is the connection free to prepare on. Whatever fails here is
+	// tried again by the next transaction that needs it.
+	for _, query := range unstored {
+		db.writer.prepare(ctx, query)
+	}
+}
+
+// transact is commit's transaction. It gives the queries that were not prepared
+// yet, and an error when nothing is written but for what jobs say themselves.
+func (db *DB) transact(ctx context.Context, batch []*job) (unstored []string, err error) {
 	t, err := db.writer.BeginTx(ctx, nil)
 	if err != nil {
-		fail(err)
-		return
+		return nil, err
 	}
 	defer t.Rollback() // of no effect after Commit
 	w := &tx{ctx: ctx, tx: t, pool: db.writer}
@@ -144,27 +150,17 @@ func (db *DB) commit(batch []*job) {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
 		}
-		w.actor = j.actor
+		j.begun, w.actor = true, j.actor
 		var broken error
 		if j.err, broken = w.inside(j.do); broken != nil {
-			fail(broken)
-			return
+			return nil, broken
 		}
 		wrote = wrote || j.err == nil
 	}
 	if !wrote {
-		return
+		return nil, nil
 	}
-	if err := t.Commit(); err != nil {
-		fail(err)
-		return
-	}
-	committed = true
-	// Only now is the connection free to prepare on. Whatever fails here is
-	// tried again by the next transaction that needs it.
-	for _, query := range w.unstored {
-		db.writer.prepare(ctx, query)
-	}
+	return w.unstored, t.Commit()
 }
 
 // inside does one of the writes of a transaction, of which nothing is left when
@@ -183,7 +179,7 @@ func (t *tx) inside(do func(tx *tx) error) (err, broken error) {
 	// What else SQLite said tells the others why. What the write itself found, such
 	// as storage.ErrNotFound, is not for them.
 	if cause := (*sqlite.Error)(nil); broken != nil && errors.As(err, &cause) {
-		broken = errors.Join(broken, cause)
+		broken = errors.Join(cause, broken)
 	}
 	return err, broken
 }

@@ -92,22 +92,31 @@ func clientConflict(d *db) {
 
 func clientSave(d *db) {
 	c := storage.Client{ID: "client", Name: "First", Allow: []string{"*@example.com"}, CreatedAt: t0, UpdatedAt: t0}
-	d.want("unknown", d.SaveClient(d.Context(), c, ""), storage.ErrNotFound)
+	d.want("unknown", d.SaveClient(d.Context(), c, c), storage.ErrNotFound)
 	d.must(d.AddClient(d.Context(), c))
 	other := c
 	other.ID = "other"
 	d.must(d.AddClient(d.Context(), other))
 	given := storage.Client{ID: c.ID, Name: "Second", SecretSHA256: "00ff", CreatedAt: t0.Add(time.Hour), UpdatedAt: t0.Add(time.Hour)}
-	d.must(d.SaveClient(d.Context(), given, ""))
+	d.must(d.SaveClient(d.Context(), given, c))
 	given.CreatedAt = t0
 	d.wantClient(given)
 	late := given
 	late.Name, late.SecretSHA256 = "Late", ""
-	d.want("whoever saw no secret", d.SaveClient(d.Context(), late, ""), storage.ErrConflict)
-	d.want("whoever saw another", d.SaveClient(d.Context(), late, "00fe"), storage.ErrConflict)
+	for what, change := range map[string]func(seen *storage.Client){
+		"no secret":                func(seen *storage.Client) { seen.SecretSHA256 = "" },
+		"another secret":           func(seen *storage.Client) { seen.SecretSHA256 = "00fe" },
+		"what it was before":       func(seen *storage.Client) { seen.UpdatedAt = t0 },
+		"what it was a tick since": func(seen *storage.Client) { seen.UpdatedAt = seen.UpdatedAt.Add(tick) },
+	} {
+		seen := given
+		change(&seen)
+		d.want("whoever saw "+what, d.SaveClient(d.Context(), late, seen), storage.ErrConflict)
+	}
 	d.wantClient(given)
+	seen := given
 	given.Name = "Third"
-	d.must(d.SaveClient(d.Context(), given, "00ff"))
+	d.must(d.SaveClient(d.Context(), given, seen))
 	d.wantClient(given)
 	d.wantClient(other)
 }

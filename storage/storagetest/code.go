@@ -16,6 +16,7 @@ var codeTests = []test{
 	{name: "redeeming and taking back at once leave nothing", run: codeAllowedRace},
 	{name: "one of 32 callers wins and the grant is revoked", run: codeRace},
 	{name: "a burned code cannot be redeemed", run: codeBurn},
+	{name: "of a user who is gone there is nothing to burn", run: codeBurnGone},
 	{name: "burning revokes what was redeemed", run: codeBurnRedeemed},
 	{name: "burning and redeeming at once leave nothing", run: codeBurnRace},
 }
@@ -187,6 +188,17 @@ func codeBurn(d *db) {
 	gone := l
 	gone.Session.ID = "unknown"
 	d.must(d.BurnCode(d.Context(), d.newGrant(gone), t0))
+}
+
+func codeBurnGone(d *db) {
+	l := d.signIn()
+	redeemed, g := d.redeem(l), d.newGrant(l)
+	d.must(d.DeleteUser(d.Context(), l.User.ID, t0))
+	for _, g := range []storage.Grant{redeemed, g} {
+		d.must(d.BurnCode(d.Context(), g, t0))
+		_, err := d.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)
+		d.want("redeeming it", err, storage.ErrNotFound)
+	}
 }
 
 func codeBurnRedeemed(d *db) {

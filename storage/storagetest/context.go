@@ -96,7 +96,7 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"EndSession":      func() error { _, err := d.EndSession(ctx, session, t0); return err },
 		"ClaimNotices":    func() error { _, err := d.ClaimNotices(ctx, 9, t0, t0.Add(time.Hour)); return err },
 		"FinishNotices": func() error {
-			return d.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: w.notice.SessionID, ClientID: w.notice.ClientID, State: storage.NoticeFailed}}, t0)
+			return d.FinishNotices(ctx, []storage.NoticeOutcome{{SessionID: w.notice.SessionID, ClientID: w.notice.ClientID, CreatedAt: w.notice.CreatedAt, State: storage.NoticeFailed}}, t0)
 		},
 		"Use":          func() error { return d.Use(ctx, []storage.Use{w.use}, t0) },
 		"Used":         func() error { _, err := d.Used(ctx, w.use.Key, t0); return err },
@@ -113,7 +113,7 @@ func (w world) calls(ctx context.Context, d *db) map[string]func() error {
 		"Client":           func() error { _, err := d.Client(ctx, w.client.ID); return err },
 		"Clients":          func() error { _, err := d.Clients(ctx); return err },
 		"AddClient":        func() error { return d.AddClient(ctx, w.client) },
-		"SaveClient":       func() error { return d.SaveClient(ctx, w.client, "") },
+		"SaveClient":       func() error { return d.SaveClient(ctx, w.client, w.client) },
 		"RemoveClient":     func() error { return d.RemoveClient(ctx, w.client.ID, t0) },
 		"RedeemCode":       func() error { _, err := d.RedeemCode(ctx, w.code, storage.Redeeming{}, t0); return err },
 		"RedeemCode again": func() error { _, err := d.RedeemCode(ctx, g, storage.Redeeming{}, t0); return err },

@@ -513,11 +513,11 @@ func eventClients(d *db) {
 		return storage.Event{At: at, Name: name, ClientID: "app"}
 	}
 	d.wantEvents("added", func() { d.must(d.AddClient(d.Context(), c)) }, client(t0, storage.EventClientAdded))
-	d.wantEvents("changed", func() { d.must(d.SaveClient(d.Context(), c, c.SecretSHA256)) }, client(c.UpdatedAt, storage.EventClientChanged))
+	d.wantEvents("changed", func() { d.must(d.SaveClient(d.Context(), c, c)) }, client(c.UpdatedAt, storage.EventClientChanged))
 	d.wantEvents("added again", func() { d.want("add", d.AddClient(d.Context(), c), storage.ErrConflict) })
 	d.wantEvents("removed", func() { d.must(d.RemoveClient(d.Context(), "app", t0)) }, client(t0, storage.EventClientRemoved))
 	d.wantEvents("unknown", func() {
-		d.want("change", d.SaveClient(d.Context(), c, c.SecretSHA256), storage.ErrNotFound)
+		d.want("change", d.SaveClient(d.Context(), c, c), storage.ErrNotFound)
 		d.want("remove", d.RemoveClient(d.Context(), "app", t0), storage.ErrNotFound)
 	})
 }
@@ -581,7 +581,7 @@ func eventActor(d *db) {
 		"SetGroups":          operator.SetGroups(d.Context(), added.ID, nil, t0),
 		"EnableUser":         operator.EnableUser(d.Context(), added.ID, t0),
 		"AddClient":          operator.AddClient(d.Context(), storage.Client{ID: "app", CreatedAt: t0, UpdatedAt: t0}),
-		"SaveClient":         operator.SaveClient(d.Context(), storage.Client{ID: "app", CreatedAt: t0, UpdatedAt: t0}, ""),
+		"SaveClient":         operator.SaveClient(d.Context(), storage.Client{ID: "app", CreatedAt: t0, UpdatedAt: t0}, storage.Client{UpdatedAt: t0}),
 		"AddSigningKey":      operator.AddSigningKey(d.Context(), storage.SigningKey{ID: "k", Algorithm: "ES256", Generation: 1, Sealed: []byte("k"), CreatedAt: t0, SignsAt: t0}),
 		"RemoveSigningKeys":  operator.RemoveSigningKeys(d.Context(), t0, t0),
 		"RedeemCode, unused": ignore(operator.RedeemCode(d.Context(), g, storage.Redeeming{}, t0)),

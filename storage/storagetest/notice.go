@@ -17,6 +17,8 @@ var noticeTests = []test{
 	{name: "a lease holds until it ends and counts a try", run: noticeLease},
 	{name: "what failed for now comes back when asked for", run: noticeRetry},
 	{name: "an ended notice stays ended", run: noticeStaysEnded},
+	{name: "what becomes of a notice is not what becomes of the next one", run: noticeAgain},
+	{name: "a session that ends by a clock that is behind has its notice", run: noticeClock},
 	{name: "32 workers share notices without one twice", run: noticeRace},
 	{name: "of codes redeemed while the session ends each has its notice", run: noticeRedeemRace},
 }
@@ -50,7 +52,7 @@ func (d *db) notice(client string) storage.LogoutNotice {
 
 func (d *db) finishNotice(n storage.LogoutNotice, state storage.NoticeState, now time.Time) {
 	d.Helper()
-	d.must(d.FinishNotices(d.Context(), []storage.NoticeOutcome{{SessionID: n.SessionID, ClientID: n.ClientID, State: state, NextAt: now}}, now))
+	d.must(d.FinishNotices(d.Context(), []storage.NoticeOutcome{{SessionID: n.SessionID, ClientID: n.ClientID, CreatedAt: n.CreatedAt, State: state, NextAt: now}}, now))
 }
 
 func noticeFields(d *db) {
@@ -159,14 +161,48 @@ func noticeRetry(d *db) {
 	d.claimNotices(1, t0)
 	next, kept := odd(t0.Add(5 * time.Minute))
 	d.must(d.FinishNotices(d.Context(), []storage.NoticeOutcome{
-		{SessionID: n.SessionID, ClientID: n.ClientID, State: storage.NoticeQueued, NextAt: next, Detail: "status 500"},
-		{SessionID: n.SessionID, ClientID: "unknown", State: storage.NoticeDelivered},
-		{SessionID: "unknown", ClientID: n.ClientID, State: storage.NoticeDelivered},
+		{SessionID: n.SessionID, ClientID: n.ClientID, CreatedAt: n.CreatedAt, State: storage.NoticeQueued, NextAt: next, Detail: "status 500"},
+		{SessionID: n.SessionID, ClientID: "unknown", CreatedAt: n.CreatedAt, State: storage.NoticeDelivered},
+		{SessionID: "unknown", ClientID: n.ClientID, CreatedAt: n.CreatedAt, State: storage.NoticeDelivered},
 	}, t0))
 	d.wantNotices("before", 1, kept.Add(-tick))
 	n.NextAt, n.Tries = kept.Add(time.Minute), 2
 	same(d, "notices", d.claimNotices(1, kept), []storage.LogoutNotice{n})
 	d.must(d.FinishNotices(d.Context(), nil, t0))
+}
+
+// endsTwice has the app of a notice that was claimed at t0 signed in to once more, and
+// its session ended at now: what was claimed, of an app that was removed.
+func (d *db) endsTwice(now time.Time) storage.LogoutNotice {
+	d.Helper()
+	l := d.signIn()
+	d.signInTo(l, "client", true)
+	d.must(d.RemoveApp(d.Context(), l.User.ID, "client", t0))
+	first := d.claimNotices(10, t0)[0]
+	d.signInTo(l, "client", true)
+	d.end(l.Session.ID, now)
+	return first
+}
+
+func noticeAgain(d *db) {
+	for _, state := range []storage.NoticeState{storage.NoticeQueued, storage.NoticeDelivered, storage.NoticeDropped, storage.NoticeFailed} {
+		now := t0.Add(2 * time.Second)
+		first := d.endsTwice(now)
+		d.must(d.FinishNotices(d.Context(), []storage.NoticeOutcome{{
+			SessionID: first.SessionID, ClientID: first.ClientID, CreatedAt: first.CreatedAt, State: state, NextAt: now.Add(time.Hour), Detail: "of the first",
+		}}, now))
+		second := first
+		second.CreatedAt, second.NextAt, second.Tries = now, now.Add(time.Minute), 1
+		same(d, "after the first is "+string(state), d.claimNotices(10, now), []storage.LogoutNotice{second})
+		d.finishNotice(second, storage.NoticeDelivered, now)
+	}
+}
+
+func noticeClock(d *db) {
+	behind := t0.Add(-time.Second)
+	first := d.endsTwice(behind)
+	d.finishNotice(first, storage.NoticeDelivered, t0)
+	d.wantNotices("of the second end", 10, t0, first.SessionID+" client")
 }
 
 func noticeStaysEnded(d *db) {

@@ -131,7 +131,7 @@ type Store interface {
 	Clients(ctx context.Context) ([]storage.Client, error)
 	AddClient(ctx context.Context, c storage.Client) error
 	// SaveClient is storage.ErrNotFound when there is none, and keeps CreatedAt.
-	SaveClient(ctx context.Context, c storage.Client, secret string) error
+	SaveClient(ctx context.Context, c, seen storage.Client) error
 	// RemoveClient removes the grants, consents, device requests and queued
 	// notices of the client, too, and that sessions signed in to it: whoever takes
 	// the id next does not get them.
