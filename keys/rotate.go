@@ -75,6 +75,14 @@ func List(ctx context.Context, cfg Config) ([]Info, error) {
 	return all, nil
 }
 
+// Check opens every key that this program has a use for, and changes nothing. The
+// error names one that was sealed under another secret.
+func Check(ctx context.Context, cfg Config) error {
+	r := &Ring{cfg: cfg}
+	r.state.Store(&state{})
+	return r.Reload(ctx)
+}
+
 func (cfg Config) info(k storage.SigningKey, all []storage.SigningKey) Info {
 	now, end := cfg.Now(), endOf(k, all)
 	i := Info{ID: k.ID, Algorithm: k.Algorithm, State: Current, CreatedAt: k.CreatedAt, SignsAt: k.SignsAt}

@@ -378,12 +378,12 @@ func TestOutboxOverCloudflare(t *testing.T) {
 func TestSendTestOverCloudflare(t *testing.T) {
 	a := newAPI(t)
 	var dialogue bytes.Buffer
-	if err := SendTest(t.Context(), a.mailServer(t), "login@example.com", "you@example.org", &dialogue); err != nil {
+	if _, err := SendTest(t.Context(), a.mailServer(t), "login@example.com", "you@example.org", &dialogue); err != nil {
 		t.Fatal(err)
 	}
 	wrong := a.mailServer(t)
 	wrong.password = "other_topsecret"
-	err := SendTest(t.Context(), wrong, "login@example.com", "you@example.org", &dialogue)
+	_, err := SendTest(t.Context(), wrong, "login@example.com", "you@example.org", &dialogue)
 	if err == nil || !strings.Contains(err.Error(), "api: 401 authentication.unauthorized: the provider turns the token or the account down") {
 		t.Error(err)
 	}

@@ -371,13 +371,13 @@ func TestOnlyAlignedKeysSign(t *testing.T) {
 func TestTestMailIsSigned(t *testing.T) {
 	h := newHost(t)
 	var dialogue bytes.Buffer
-	if err := SendTest(t.Context(), h.plain(t), "login@example.com", "you@example.org", &dialogue, rsaKey()); err != nil {
+	if _, err := SendTest(t.Context(), h.plain(t), "login@example.com", "you@example.org", &dialogue, rsaKey()); err != nil {
 		t.Fatal(err)
 	}
 	if raw := h.taken()[0].raw; !bytes.HasPrefix(raw, []byte("DKIM-Signature: v=1; a=rsa-sha256;")) {
 		t.Errorf("%s", raw)
 	}
-	if err := SendTest(t.Context(), h.plain(t), "login@example.org", "you@example.org", &dialogue, rsaKey()); err == nil || len(h.taken()) != 1 {
+	if _, err := SendTest(t.Context(), h.plain(t), "login@example.org", "you@example.org", &dialogue, rsaKey()); err == nil || len(h.taken()) != 1 {
 		t.Error("mail is sent that is signed by another domain")
 	}
 }

@@ -154,7 +154,7 @@ func (s sender) write(l letter) (message, error) {
 	}
 	m.Subject(l.subject)
 	m.SetDateWithValue(l.at.UTC())
-	m.SetMessageIDWithValue(l.id + "@" + s.domain)
+	m.SetMessageIDWithValue(s.messageID(l.id))
 	m.SetGenHeader("X-Entity-Ref-ID", l.id) // keeps Gmail from hiding a new link in an old thread
 	if l.language != "" {
 		m.SetGenHeader(gomail.HeaderContentLang, l.language)
@@ -172,13 +172,16 @@ func (s sender) write(l letter) (message, error) {
 }
 
 // testMail is what SendTest sends.
-func (s sender) testMail(to string, now time.Time) (message, error) {
+func (s sender) testMail(id, to string, now time.Time) (message, error) {
 	const words = "This mail shows that sign-in mails can leave. Nothing needs to be done."
 	return s.write(letter{
-		id: keys.ID(), to: to, at: now, language: "en", subject: "Test mail of Sealpost",
+		id: id, to: to, at: now, language: "en", subject: "Test mail of Sealpost",
 		text: words + "\n", html: "<!doctype html>\n<html lang=\"en\"><title>Test mail of Sealpost</title><p>" + words + "</p></html>\n",
 	})
 }
+
+// messageID is the Message-ID of a mail, without its brackets.
+func (s sender) messageID(id string) string { return id + "@" + s.domain }
 
 // replyTo reads the address that answers go to; empty: none.
 func replyTo(address string) (string, error) {

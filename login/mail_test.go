@@ -148,7 +148,7 @@ func TestMailIsNoMailingList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	test, err := s.testMail("you@example.org", asked)
+	test, err := s.testMail("id", "you@example.org", asked)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/wneessen/go-mail/log"
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/sealpost/sealpost/keys"
 )
 
 // Bounds of one SMTP session. RFC 5321 §4.5.3.2 would wait for minutes; a
@@ -269,26 +271,27 @@ func (d *dialogue) Errorf(l log.Log) { d.Debugf(l) }
 
 // SendTest hands one real mail to the server, signed and sent as the outbox
 // would, and writes the dialogue without what proves our account. The error
-// tells what the server said, and what to do where that is known.
-func SendTest(ctx context.Context, server MailServer, from, to string, dialogueTo io.Writer, dkim ...DKIMKey) error {
+// tells what the server said, and what to do where that is known. It gives the
+// Message-ID of the mail (RFC 5322 §3.6.4).
+func SendTest(ctx context.Context, server MailServer, from, to string, dialogueTo io.Writer, dkim ...DKIMKey) (messageID string, err error) {
 	s, err := parseSender(from)
 	if err != nil {
-		return fmt.Errorf("sender %q: %w", from, err)
+		return "", fmt.Errorf("sender %q: %w", from, err)
 	}
 	if err := checkDKIM(s, server, dkim); err != nil {
-		return fmt.Errorf("dkim: %w", err)
+		return "", fmt.Errorf("dkim: %w", err)
 	}
 	addr, err := ParseAddress(to)
 	if err != nil {
-		return fmt.Errorf("%q: %w that could sign in: write user@example.com", to, err)
+		return "", fmt.Errorf("%q: %w that could sign in: write user@example.com", to, err)
 	}
-	now := time.Now()
-	m, err := s.testMail(addr.Delivery, now)
+	now, id := time.Now(), keys.ID()
+	m, err := s.testMail(id, addr.Delivery, now)
 	if err == nil {
 		m, err = sign(m, dkim, now)
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
@@ -298,8 +301,8 @@ func SendTest(ctx context.Context, server MailServer, from, to string, dialogueT
 	log.printf("* %s", server)
 	if f := t.deliver(ctx, m); f != nil {
 		log.printf("* %v", f)
-		return f
+		return "", f
 	}
 	log.printf("S: (accepted)")
-	return nil
+	return "<" + s.messageID(id) + ">", nil
 }

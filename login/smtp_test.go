@@ -1002,7 +1002,7 @@ func TestSendTest(t *testing.T) {
 			return mailServer(t, "smtp://us%%40er:%s@127.0.0.1:%d?ca_file=%s", password, h.port, ca.file)
 		}
 		var dialogue bytes.Buffer
-		if err := SendTest(t.Context(), url(escaped), "Example <login@example.com>", "You@example.org", &dialogue); err != nil {
+		if _, err := SendTest(t.Context(), url(escaped), "Example <login@example.com>", "You@example.org", &dialogue); err != nil {
 			t.Errorf("%s: %v\n%s", mechanism, err, dialogue.String())
 		}
 		for _, want := range []string{"* smtp://127.0.0.1:", "C: EHLO example.com", "S: 250", "C: STARTTLS", "S: 235 ", "C: MAIL FROM:<login@example.com>", "C: RCPT TO:<You@example.org>", "C: DATA", "S: 354 ", "S: (accepted)"} {
@@ -1015,7 +1015,7 @@ func TestSendTest(t *testing.T) {
 		}
 
 		var refused bytes.Buffer
-		err := SendTest(t.Context(), url("topsecret"), "login@example.com", "you@example.org", &refused)
+		_, err := SendTest(t.Context(), url("topsecret"), "login@example.com", "you@example.org", &refused)
 		if err == nil || !strings.Contains(err.Error(), "auth: 535 5.7.8 user us@er or password are wrong") || !strings.Contains(refused.String(), "535 5.7.8 user us@er or password are wrong") {
 			t.Errorf("%s: %v\n%s", mechanism, err, refused.String())
 		}
@@ -1042,7 +1042,7 @@ func TestSendTestTellsWhatIsWrong(t *testing.T) {
 		{mailServer(t, "smtp+plain://127.0.0.1:1"), "login@example.com", "you@example.com", "refused"},
 	} {
 		var dialogue bytes.Buffer
-		err := SendTest(t.Context(), tt.server, tt.from, tt.to, &dialogue)
+		_, err := SendTest(t.Context(), tt.server, tt.from, tt.to, &dialogue)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.server, err, tt.want)
 		}

@@ -110,18 +110,16 @@ var eventHeader = []any{"TIME", "EVENT", "BY", "USER", "CLIENT", "FROM", "DETAIL
 
 type auditList struct {
 	auditFlags
-	Since string `placeholder:"TIME" help:"Only from this time on: RFC 3339, or how long ago, such as 24h."`
-	Limit int    `default:"100" placeholder:"N" help:"How many at most."`
+	Since  string `placeholder:"TIME" help:"Only from this time on: RFC 3339, or how long ago, such as 24h."`
+	Limit  int    `default:"100" placeholder:"N" help:"How many at most; 100 when left out."`
+	Before int64  `placeholder:"SEQ" help:"Go on where a list before ended, as it said."`
 }
 
 // Run lists events.
 func (c auditList) Run(p *process) error {
 	since, err := readSince(c.Since, p.now())
 	err = errors.Join(err, c.known())
-	if c.Limit < 1 {
-		err = errors.Join(err, usageError{fmt.Errorf("--limit: \"%d\": must be 1 or more", c.Limit)})
-	}
-	if err != nil {
+	if err = errors.Join(err, checkLimit(c.Limit)); err != nil {
 		return err
 	}
 	return c.withStore(p, func(_ Settings, db store) error {
@@ -129,10 +127,13 @@ func (c auditList) Run(p *process) error {
 		if err != nil {
 			return err
 		}
-		filter.Since, filter.Limit = since, c.Limit
+		filter.Since, filter.Limit, filter.Before = since, c.Limit, c.Before
 		events, err := db.Events(p.ctx, filter)
 		if err != nil {
 			return fmt.Errorf("list events: %w", err)
+		}
+		if n := len(events); n == c.Limit {
+			defer fmt.Fprintf(p.stderr, "There may be more: --before=%d\n", events[n-1].Seq)
 		}
 		if !c.JSON {
 			addresses, err := addressesOf(p, db, events)
@@ -204,7 +205,14 @@ func (c auditFollow) Run(p *process) error {
 		}
 		t := time.NewTicker(followEvery)
 		defer t.Stop()
-		if err := follow(p.ctx, db, filter, t.C, c.printer(p.stdout)); err != nil && p.ctx.Err() == nil {
+		down := func(err error) {
+			if err == nil {
+				fmt.Fprintln(p.stderr, "sealpost: the database answers again; nothing was missed")
+				return
+			}
+			fmt.Fprintf(p.stderr, "sealpost: follow events: %v; trying on\n", err)
+		}
+		if err := follow(p.ctx, db, filter, t.C, c.printer(p.stdout), down); err != nil && p.ctx.Err() == nil {
 			return fmt.Errorf("follow events: %w", err)
 		}
 		return nil
@@ -237,15 +245,26 @@ func (c auditFollow) printer(w io.Writer) func(*storage.Event) error {
 // follow prints the events that come from now on, in the order of their Seq as
 // far as it goes: of transactions at the same time the one with the higher Seq
 // may end first. Nor are clocks asked, for those of replicas differ. So the newest
-// page is read again each time, and what was not in it before is new.
-func follow(ctx context.Context, db store, filter storage.EventFilter, ticks <-chan time.Time, print func(*storage.Event) error) error {
+// page is read again each time, and what was not in it before is new. A database
+// that has answered once is waited for: down is told why it does not, once, and
+// nil when it does again.
+func follow(ctx context.Context, db store, filter storage.EventFilter, ticks <-chan time.Time, print func(*storage.Event) error, down func(error)) error {
 	name := filter.Name
 	filter.Name = "" // compared here: the log has no order by name
 	var seen map[int64]bool
+	failing := false
 	for {
 		fresh, read, err := newest(ctx, db, filter, seen)
-		if err != nil {
+		switch {
+		case err != nil && (seen == nil || ctx.Err() != nil):
 			return err
+		case err != nil && !failing:
+			down(err)
+		case err == nil && failing:
+			down(nil)
+		}
+		if failing = err != nil; failing {
+			read, err = seen, nil
 		}
 		if seen == nil {
 			fresh = nil

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,12 +23,25 @@ import (
 func opened(t *testing.T, engine string) store {
 	t.Helper()
 	s := settingsOf(t, engine)
-	db, err := openMigrated(t.Context(), &s)
+	db, err := openMigrated(t.Context(), &s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// outage is a store whose events cannot be read at times.
+type outage struct {
+	store
+	now atomic.Bool
+}
+
+func (o *outage) Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error) {
+	if o.now.Load() {
+		return nil, errors.New("not now")
+	}
+	return o.store.Events(ctx, f)
 }
 
 // TestFollow: what comes is printed once and in order, of whatever number it is,
@@ -35,7 +50,7 @@ func TestFollow(t *testing.T) {
 	for engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-			db := opened(t, engine)
+			db := &outage{store: opened(t, engine)}
 			added := 0
 			add := func(n int) (want []string) {
 				for range n {
@@ -59,14 +74,25 @@ func TestFollow(t *testing.T) {
 				}
 				return nil
 			}
-			go func() { ended <- follow(ctx, db, storage.EventFilter{Name: storage.EventClientAdded}, ticks, print) }()
+			down := func(err error) { printed <- fmt.Sprint(err) }
+			go func() {
+				ended <- follow(ctx, db, storage.EventFilter{Name: storage.EventClientAdded}, ticks, print, down)
+			}()
 			if have := <-printed; have != "begin" {
 				t.Errorf("have %q of before", have)
 			}
 			for _, n := range []int{1, 0, 3, 100, 250, 0, 1} {
+				db.now.Store(n > 1)
 				want := add(n)
 				if err := db.SaveClient(t.Context(), storage.Client{ID: "client001", UpdatedAt: now}, storage.Client{UpdatedAt: now}); err != nil { // of another name
 					t.Fatal(err)
+				}
+				if n > 1 {
+					for range 3 {
+						ticks <- now
+					}
+					db.now.Store(false)
+					want = append([]string{"not now", "<nil>"}, want...)
 				}
 				ticks <- now
 				for _, id := range want {
@@ -146,7 +172,7 @@ func TestPrintedEvents(t *testing.T) {
 // around that says where the client sends people.
 func TestListedClients(t *testing.T) {
 	s := settingsOf(t, "sqlite")
-	db, err := openMigrated(t.Context(), &s)
+	db, err := openMigrated(t.Context(), &s, false)
 	if err != nil {
 		t.Fatal(err)
 	}

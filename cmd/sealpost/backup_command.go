@@ -29,7 +29,7 @@ func (c backupCommand) Run(p *process) error {
 		return err
 	}
 	if engine, _, _ := s.engine(); engine != "sqlite" {
-		return usageError{errors.New(`backup is for SQLite; use: pg_dump --format=custom --file=FILE "$DATABASE_URL"`)}
+		return usageError{errors.New(`backup is for SQLite; use: pg_dump, as docs/operations.md has it`)}
 	}
 	if err := s.mustExist(); err != nil {
 		return err

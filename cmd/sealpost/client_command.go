@@ -61,7 +61,7 @@ func (f clientFlags) withStore(p *process, do func(s Settings, db store) error) 
 	if err := s.mustExist(); err != nil {
 		return err
 	}
-	return f.with(p, s, do)
+	return f.with(p, s, true, do)
 }
 
 // withNewStore is withStore for what may be the first thing that a database
@@ -71,11 +71,11 @@ func (f clientFlags) withNewStore(p *process, do func(s Settings, db store) erro
 	if err != nil {
 		return err
 	}
-	return f.with(p, s, do)
+	return f.with(p, s, false, do)
 }
 
-func (clientFlags) with(p *process, s Settings, do func(s Settings, db store) error) error {
-	db, err := openMigrated(p.ctx, &s)
+func (clientFlags) with(p *process, s Settings, old bool, do func(s Settings, db store) error) error {
+	db, err := openMigrated(p.ctx, &s, old)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (c clientAdd) Run(p *process) error {
 			secret = keys.Token() // base64url: RFC 3986 unreserved, so no client has to escape it (RFC 6749 §2.3.1)
 			client.SecretSHA256 = hashClientSecret(secret)
 		}
-		if wrong := checkClient(client, s.loopbackIssuer()); len(wrong) > 0 {
+		if wrong := append(c.contradictions(), checkClient(client, s.loopbackIssuer())...); len(wrong) > 0 {
 			return usageError{errors.Join(wrong...)}
 		}
 		client = client.WithDefaults()
@@ -201,6 +201,23 @@ func (c clientAdd) client(now time.Time) (storage.Client, error) {
 	return client, nil
 }
 
+// contradictions are flags that do not go together, and lists that are written
+// like those of other flags.
+func (c clientAdd) contradictions() (wrong problems) {
+	if c.Public && (c.JWKSFile != "" || c.JWKSURI != "" || c.AuthMethod != "" && c.AuthMethod != "none") {
+		wrong = append(wrong, errors.New("--public: such a client proves itself with nothing; leave out --jwks-file, --jwks-uri and --auth-method"))
+	}
+	if strings.Contains(c.Scope, ",") {
+		wrong.add("--scope", c.Scope, "separate scopes by spaces")
+	}
+	for _, uri := range slices.Concat(c.RedirectURI, c.PostLogoutURI) {
+		if _, next, ok := strings.Cut(uri, ","); ok && strings.Contains(next, "://") {
+			wrong.add("--redirect-uri", uri, "repeat the flag for several")
+		}
+	}
+	return wrong
+}
+
 // hasSecret says whether the client is to prove itself with a secret.
 func (c clientAdd) hasSecret() bool {
 	if c.AuthMethod != "" {
@@ -214,12 +231,15 @@ func (f clientFlags) printSecret(p *process, c listedClient) error {
 	if f.JSON {
 		return f.printJSON(p, c)
 	}
-	fmt.Fprintf(p.stdout, "client_id:     %s\n", c.ID)
+	text := fmt.Sprintf("client_id:     %s\n", c.ID)
 	if c.Secret != "" {
-		fmt.Fprintf(p.stdout, "client_secret: %s\n", c.Secret)
+		text += fmt.Sprintf("client_secret: %s\n", c.Secret)
+	}
+	_, err := fmt.Fprint(p.stdout, text)
+	if c.Secret != "" && err == nil {
 		fmt.Fprintln(p.stderr, "The secret is shown this once; only its hash is kept.")
 	}
-	return nil
+	return err
 }
 
 func (clientFlags) printJSON(p *process, v any) error {

@@ -80,3 +80,25 @@ func commandsIn(script string) [][]string {
 	}
 	return all
 }
+
+// What could not be printed was not done, as far as whoever asked can tell.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	s := settingsOf(t, "sqlite")
+	environ := []string{"SEALPOST_DATABASE=" + string(s.Database)}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, line := range []string{
+		"migrate up", "migrate status", "client add app --public --redirect-uri https://app.example.com/cb",
+		"client add secret --redirect-uri https://app.example.com/cb", "client rotate-secret secret", "client list", "user add ada@example.com",
+		"user list --json", "backup " + filepath.Join(t.TempDir(), "copy.db"), "mail dkim --set mail.from=login@example.com", "secret", "version",
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(line), environ, strings.NewReader(""), full, &stderr)
+		if code != exitFailed || !strings.Contains(stderr.String(), "no space left on device") || strings.Contains(stderr.String(), "shown this once") {
+			t.Errorf("%s: code %d, %s", line, code, &stderr)
+		}
+	}
+}

@@ -135,12 +135,12 @@ type DKIM struct {
 	// `sealpost mail dkim` prints the record.
 	Selector string `yaml:"selector"`
 	// PEM file with the private key, RSA of 2048 bits or more;
-	// `sealpost mail dkim --new FILE` makes one.
+	// `sealpost mail dkim --new FILE --selector NAME` makes one.
 	KeyFile string `yaml:"key_file"`
 	// Selector of a second key, Ed25519 (RFC 8463), which not every receiver knows.
 	Ed25519Selector string `yaml:"ed25519_selector"`
 	// PEM file with the private key of the second;
-	// `sealpost mail dkim --new FILE --ed25519` makes one.
+	// `sealpost mail dkim --new FILE --ed25519 --selector NAME` makes one.
 	Ed25519KeyFile string `yaml:"ed25519_key_file"`
 }
 
@@ -559,10 +559,10 @@ func (s *Settings) required() error {
 	if s.Issuer == "" {
 		wrong.missing("issuer", "write the address people see, such as https://login.example.com")
 	}
-	if s.Secret == "" {
+	if s.Secret == "" && s.SecretFile == "" { // of a file that could not be read it was said
 		wrong.missing("secret", "make one with: sealpost secret")
 	}
-	if s.Mail.URL == "" {
+	if s.Mail.URL == "" && s.Mail.URLFile == "" {
 		wrong.missing("mail.url", "write the mail server: smtp://user:password@host:587")
 	}
 	if s.Mail.From == "" {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -163,7 +164,15 @@ func (d *doctor) database(ctx context.Context) {
 		d.fail("database", err.Error(), "")
 		return
 	}
+	fix := "see that it runs, and that address, user and password are right"
+	if engine == "sqlite" {
+		fix = "see that the file is the right one, and that the user of the server may read and write it and its folder"
+	}
 	if _, err := os.Stat(source); engine == "sqlite" && errors.Is(err, os.ErrNotExist) {
+		if folder := filepath.Dir(source); !isFolder(folder) {
+			d.fail("database", fmt.Sprintf("%s: there is no folder %s", d.settings.Database, folder), "make it, for the user of the server")
+			return
+		}
 		d.warn("database", fmt.Sprintf("%s is not there yet", d.settings.Database), "start sealpost serve, which makes it, or run doctor in the folder that the server runs in")
 		return
 	}
@@ -172,8 +181,13 @@ func (d *doctor) database(ctx context.Context) {
 		err = errors.Join(db.Ping(ctx), d.lookInto(ctx, db), db.Close())
 	}
 	if err != nil {
-		d.fail("database", err.Error(), "see that it runs, and that address, user and password are right")
+		d.fail("database", err.Error(), fix)
 	}
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // lookInto looks at what a database holds. The error is of one that doesn't
@@ -183,8 +197,11 @@ func (d *doctor) lookInto(ctx context.Context, db store) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("schema: %w", err)
-	case at == 0:
+	case at == 0 && d.settings.Migrate:
 		d.warn("database", "has no schema yet", "start sealpost serve, or run: sealpost migrate up")
+		return nil
+	case at == 0:
+		d.fail("database", "has no schema yet", "run: sealpost migrate up")
 		return nil
 	case at < newest && d.settings.Migrate:
 		d.warn("database", fmt.Sprintf("has schema %d, and this program's is %d", at, newest), "restart sealpost serve with this program")
@@ -236,9 +253,18 @@ func (d *doctor) clock(check string, there, before, after time.Time, grain time.
 
 // signingKeys looks at the age of the keys that sign.
 func (d *doctor) signingKeys(ctx context.Context, db store) error {
-	all, err := keys.List(ctx, d.settings.keyRing(db, keys.Secret{}, d.now))
+	secret, err := d.settings.secrets()
+	if err != nil { // it was valid
+		return err
+	}
+	ring := d.settings.keyRing(db, secret, d.now)
+	all, err := keys.List(ctx, ring)
 	if err != nil {
 		return err
+	}
+	if err := keys.Check(ctx, ring); err != nil {
+		d.fail("signing keys", err.Error(), "")
+		return nil
 	}
 	signing, oldest := 0, time.Duration(0)
 	for _, k := range all {

@@ -176,7 +176,7 @@ func (d *doctor) dkim(ctx context.Context, domain string, server login.MailServe
 		return false
 	}
 	if len(signing) == 0 {
-		d.warn("dkim", "whether the mail server signs cannot be seen from here", "look at the DKIM-Signature of a mail from sealpost mail test; if there is none of "+domain+", sign here: sealpost mail dkim --new dkim.pem")
+		d.warn("dkim", "whether the mail server signs cannot be seen from here", "look at the DKIM-Signature of a mail from sealpost mail test; if there is none of "+domain+", sign here: sealpost mail dkim --new dkim.pem --selector s1")
 		return false
 	}
 	signs = true

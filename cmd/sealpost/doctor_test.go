@@ -384,7 +384,7 @@ func TestDoctorLooksAtTheDatabase(t *testing.T) {
 			} else {
 				look("warning database: has no schema yet | start sealpost serve, or run: sealpost migrate up")
 			}
-			db, err := openMigrated(t.Context(), &s)
+			db, err := openMigrated(t.Context(), &s, false)
 			if err != nil {
 				t.Fatal(err)
 			}

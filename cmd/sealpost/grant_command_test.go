@@ -16,7 +16,7 @@ func TestRevokingForEverybody(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			s := settingsOf(t, engine)
-			db, err := openMigrated(t.Context(), &s)
+			db, err := openMigrated(t.Context(), &s, false)
 			if err != nil {
 				t.Fatal(err)
 			}

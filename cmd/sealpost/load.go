@@ -84,6 +84,10 @@ func (s SecretURL) String() string {
 		u.User = url.UserPassword(name, "secret")
 		return strings.Replace(u.String(), ":secret@", ":"+masked+"@", 1)
 	}
+	if u.User != nil && strings.HasPrefix(u.Scheme, "smtp") { // a token, by somebody who left out the other half
+		u.User = nil
+		return strings.Replace(u.String(), "://", "://"+masked+"@", 1)
+	}
 	return u.String()
 }
 

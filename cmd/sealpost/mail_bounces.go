@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -10,7 +12,7 @@ const bouncesAtMost = 1000
 type mailBounces struct {
 	clientFlags
 	Since time.Duration `placeholder:"DURATION" help:"Only those that were refused since, such as 24h."`
-	Limit int           `default:"1000" help:"At most so many."`
+	Limit int           `default:"1000" placeholder:"N" help:"How many at most; 1000 when left out."`
 }
 
 // Help is shown by sealpost mail bounces --help.
@@ -32,6 +34,13 @@ type shownBounce struct {
 
 // Run lists the addresses.
 func (c mailBounces) Run(p *process) error {
+	err := checkLimit(c.Limit)
+	if c.Since < 0 {
+		err = errors.Join(err, usageError{fmt.Errorf("--since: %q: write a duration such as 24h", c.Since)})
+	}
+	if err != nil {
+		return err
+	}
 	return c.withStore(p, func(_ Settings, db store) error {
 		var since time.Time
 		if c.Since > 0 {

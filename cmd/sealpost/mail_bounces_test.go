@@ -13,7 +13,7 @@ func TestMailBounces(t *testing.T) {
 	for engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			s := settingsOf(t, engine)
-			db, err := openMigrated(t.Context(), &s)
+			db, err := openMigrated(t.Context(), &s, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -51,11 +51,16 @@ func (c mailTest) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	to, err := readAddress(c.To)
+	if err != nil {
+		return err
+	}
 	var dialogue bytes.Buffer
-	if err := login.SendTest(p.ctx, server, s.Mail.From, c.To, &dialogue, dkim...); err != nil {
+	id, err := login.SendTest(p.ctx, server, s.Mail.From, to.Delivery, &dialogue, dkim...)
+	if err != nil {
 		_, _ = dialogue.WriteTo(p.stderr)
 		return fmt.Errorf("mail test over %s: %w", s.Mail.URL, err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s took the mail for %s\n", s.Mail.URL, c.To)
+	_, err = fmt.Fprintf(p.stdout, "%s took the mail for %s\nMessage-ID: %s\n", s.Mail.URL, c.To, id)
 	return err
 }

@@ -54,8 +54,11 @@ func (c mailDKIM) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if s.Mail.From == "" {
+		return usageError{errors.New("mail.from is not set: write the sender: Example <login@example.com>")}
+	}
 	if len(keys) == 0 {
-		return usageError{errors.New("mail.dkim is not set: make a key with: sealpost mail dkim --new dkim.pem")}
+		fmt.Fprintln(p.stderr, "mail.dkim is not set: let the mail service sign, or make a key with: sealpost mail dkim --new dkim.pem --selector s1")
 	}
 	return c.print(p, append(keyRecords(keys), s.Mail.policyRecords()...))
 }

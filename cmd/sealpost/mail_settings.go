@@ -53,7 +53,7 @@ func (m Mail) readDKIM(wrong *problems) []login.DKIMKey {
 		wrong.missing("mail.dkim.selector", "write the name that the key has in the DNS, such as s1")
 	}
 	if d.KeyFile == "" {
-		wrong.missing("mail.dkim.key_file", "make a key with: sealpost mail dkim --new dkim.pem")
+		wrong.missing("mail.dkim.key_file", "make a key with: sealpost mail dkim --new dkim.pem --selector s1")
 	}
 	if (d.Ed25519Selector == "") != (d.Ed25519KeyFile == "") {
 		wrong.add("mail.dkim", d.Ed25519Selector+d.Ed25519KeyFile, "give ed25519_selector and ed25519_key_file together")

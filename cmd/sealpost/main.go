@@ -10,6 +10,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,8 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		}
 	}()
 	var line commands
-	p := &process{ctx: ctx, environ: environ, stdin: stdin, stdout: stdout, stderr: stderr, now: failpointClock(time.Now)}
+	out := &output{w: stdout}
+	p := &process{ctx: ctx, environ: environ, stdin: stdin, stdout: out, stderr: stderr, now: failpointClock(time.Now)}
 	parser, err := kong.New(&line, kong.Name("sealpost"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exit(code)) }), kong.Bind(p),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
@@ -115,9 +117,36 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	command, err := parser.Parse(idsLast(args))
 	if err != nil {
-		return report(stderr, usageError{fmt.Errorf("%w\nsee: sealpost --help", err)})
+		return report(stderr, usageError{fmt.Errorf("%w\nsee: %s --help", err, commandOf(err))})
 	}
-	return report(stderr, command.Run())
+	return report(stderr, cmp.Or(command.Run(), out.err))
+}
+
+// output is where a command prints, and the first error of that.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("print: %w", err)
+	}
+	return n, err
+}
+
+// commandOf is the command that a line was wrong for, as far as it was one.
+func commandOf(err error) string {
+	words := []string{"sealpost"}
+	if parse := (*kong.ParseError)(nil); errors.As(err, &parse) {
+		for _, p := range parse.Context.Path {
+			if p.Command != nil {
+				words = append(words, p.Command.Name)
+			}
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // report says an error, each of its lines on its own, and gives the exit code.

@@ -124,7 +124,7 @@ func build(ctx context.Context, p *process, s Settings, public net.Listener, ext
 	if in.secret, err = s.secrets(); err != nil {
 		return nil, usageError{err}
 	}
-	if in.store, err = openMigrated(ctx, &s); err != nil {
+	if in.store, err = openMigrated(ctx, &s, false); err != nil {
 		return nil, err
 	}
 	defer func() {

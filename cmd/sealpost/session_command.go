@@ -59,13 +59,17 @@ func sessionAs(l storage.Login) shownSession {
 
 // pageFlags bound a list.
 type pageFlags struct {
-	Limit int    `default:"100" placeholder:"N" help:"How many at most."`
+	Limit int    `default:"100" placeholder:"N" help:"How many at most; 100 when left out."`
 	After string `placeholder:"ID" help:"Go on after this one, the last of the list before."`
 }
 
 func (f pageFlags) check() error {
-	if f.Limit < 1 {
-		return usageError{fmt.Errorf("--limit: \"%d\": must be 1 or more", f.Limit)}
+	return checkLimit(f.Limit)
+}
+
+func checkLimit(n int) error {
+	if n < 1 {
+		return usageError{fmt.Errorf("--limit: \"%d\": must be 1 or more", n)}
 	}
 	return nil
 }

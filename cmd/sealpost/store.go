@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sealpost/sealpost/keys"
@@ -142,17 +143,34 @@ func (s *Settings) mustExist() error {
 		return nil
 	}
 	if _, err := os.Stat(file); err != nil {
-		return fmt.Errorf("database %s: %w; name the settings with --config, or make it: sealpost migrate up", s.Database, errors.Unwrap(err))
+		if abs, err := filepath.Abs(file); err == nil {
+			file = abs // the folder may be what is wrong
+		}
+		return noDatabase("sqlite:"+file, errors.Unwrap(err))
 	}
 	return nil
 }
 
+func noDatabase(database string, why error) error {
+	return fmt.Errorf("database %s: %w; name the settings with --config, or make it: sealpost migrate up", database, why)
+}
+
 // openMigrated opens the database with its schema up to date. Where the
-// settings leave that to the operator, a schema that is behind is an error.
-func openMigrated(ctx context.Context, s *Settings) (store, error) {
+// settings leave that to the operator, a schema that is behind is an error; and
+// so is, where an old database is wanted, none at all.
+func openMigrated(ctx context.Context, s *Settings, old bool) (store, error) {
 	db, err := openStore(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	if old {
+		at, _, err := db.SchemaVersion(ctx)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("schema: %w", err), db.Close())
+		}
+		if at == 0 {
+			return nil, errors.Join(noDatabase(s.Database.String(), errors.New("has no schema")), db.Close())
+		}
 	}
 	if s.Migrate {
 		err = db.Migrate(ctx)

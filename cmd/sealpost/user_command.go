@@ -67,14 +67,10 @@ func shownAs(u storage.User) shownUser {
 // userFlags are the flags of every user command.
 type userFlags struct{ clientFlags }
 
-// withUser finds a person by address and does something to them.
-func (f userFlags) withUser(p *process, email string, do func(db store, u storage.User) error) error {
-	addr, err := readAddress(email)
-	if err != nil {
-		return err
-	}
+// withUser finds a person and does something to them.
+func (f userFlags) withUser(p *process, who string, do func(db store, u storage.User) error) error {
 	return f.withStore(p, func(_ Settings, db store) error {
-		u, err := findUser(p, db, addr)
+		u, err := findPerson(p, db, who)
 		if err != nil {
 			return err
 		}
@@ -108,7 +104,7 @@ func findPerson(p *process, db store, text string) (storage.User, error) {
 		return storage.User{}, fmt.Errorf("find user: %w", err)
 	}
 	if len(found) == 0 {
-		return storage.User{}, fmt.Errorf("there is no user with the sub %q; see: sealpost user list --json", text)
+		return storage.User{}, fmt.Errorf("there is no user with the sub %q; write an address such as ada@example.com, or a sub of: sealpost user list --json", text)
 	}
 	return found[0], nil
 }
@@ -146,7 +142,7 @@ func printUsers(w io.Writer, users []storage.User) error {
 			state = "disabled"
 		}
 		if !u.LastLoginAt.IsZero() {
-			last = u.LastLoginAt.UTC().Format(time.DateTime)
+			last = stamp(u.LastLoginAt)
 		}
 		table.row(u.Email, u.Name, strings.Join(u.Groups, " "), last, state)
 	}
@@ -250,7 +246,7 @@ func (c userInvite) Run(p *process) error {
 
 type userExport struct {
 	userFlags
-	Email string `arg:"" help:"The address."`
+	Email string `arg:"" help:"The address, or the sub."`
 }
 
 // Help is shown by sealpost user export --help.
@@ -286,7 +282,7 @@ func (c userExport) Run(p *process) error {
 
 type userDelete struct {
 	userFlags
-	Email string `arg:"" help:"The address."`
+	Email string `arg:"" help:"The address, or the sub."`
 	Yes   bool   `help:"Do not ask."`
 }
 
@@ -357,7 +353,7 @@ func (c userList) Run(p *process) error {
 
 type userShow struct {
 	userFlags
-	Email string `arg:"" help:"The address."`
+	Email string `arg:"" help:"The address, or the sub."`
 }
 
 // Run shows one person.
@@ -367,7 +363,7 @@ func (c userShow) Run(p *process) error {
 
 type userGroups struct {
 	userFlags
-	Email string   `arg:"" help:"The address."`
+	Email string   `arg:"" help:"The address, or the sub."`
 	Group []string `placeholder:"GROUP" help:"A group the person is in. Repeat for several; none at all takes them out of every group."`
 }
 
@@ -383,7 +379,7 @@ func (c userGroups) Run(p *process) error {
 
 type userDisable struct {
 	userFlags
-	Email string `arg:"" help:"The address."`
+	Email string `arg:"" help:"The address, or the sub."`
 }
 
 // Run keeps a person out.
@@ -398,7 +394,7 @@ func (c userDisable) Run(p *process) error {
 
 type userEnable struct {
 	userFlags
-	Email string `arg:"" help:"The address."`
+	Email string `arg:"" help:"The address, or the sub."`
 }
 
 // Run lets a person in again.
