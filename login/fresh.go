@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -34,17 +35,30 @@ func (l *Login) freshProof(s storage.Session, browser browserKey) string {
 }
 
 // setFresh remembers in the browser that the address of its session was proven
-// there just now.
-func (l *Login) setFresh(w http.ResponseWriter, s storage.Session, browser browserKey) {
+// there just now, and for the rest of the request.
+func (l *Login) setFresh(w http.ResponseWriter, r *http.Request, s storage.Session, browser browserKey) {
 	l.fresh.set(w, l.freshProof(s, browser))
+	*r = *r.WithContext(context.WithValue(r.Context(), provenNow{}, s.ID))
 }
+
+// provenNow is the key of the session whose address was proven in a request.
+type provenNow struct{}
 
 // isFresh says whether the address was proven in this very browser within
 // freshFor. The session alone does not tell: whoever has stolen its cookie would
 // have a fresh one as soon as its owner signs in again.
 func (l *Login) isFresh(r *http.Request, s storage.Session, now time.Time) bool {
+	return now.Before(s.AuthTime.Add(freshFor)) && l.ProvedHere(r, s)
+}
+
+// ProvedHere says whether it was this very browser in which the address of the
+// session was proven last.
+func (l *Login) ProvedHere(r *http.Request, s storage.Session) bool {
+	if r.Context().Value(provenNow{}) == s.ID {
+		return true
+	}
 	browser := l.knownBrowser(r)
-	if browser == nil || !now.Before(s.AuthTime.Add(freshFor)) {
+	if browser == nil {
 		return false
 	}
 	c, err := r.Cookie(l.fresh.name)

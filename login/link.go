@@ -285,7 +285,7 @@ func (l *Login) complete(w http.ResponseWriter, r *http.Request, a storage.Attem
 	if login.Session.ID == keys.Hash(key) {
 		l.setSession(w, key)
 	}
-	l.setFresh(w, login.Session, browser)
+	l.setFresh(w, r, login.Session, browser)
 	return login, nil
 }
 

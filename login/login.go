@@ -159,7 +159,7 @@ func New(c Config) (*Login, error) {
 		browser: newCookie(issuer, "sealpost-browser", browserTTL),
 		session: newCookie(issuer, "sealpost-session", c.SessionTTL),
 		known:   newCookie(issuer, "sealpost-known", browserTTL),
-		fresh:   newCookie(issuer, "sealpost-fresh", freshFor),
+		fresh:   newCookie(issuer, "sealpost-fresh", c.SessionTTL),
 		next:    newCookie(issuer, "sealpost-next", c.LinkTTL),
 	}
 	// Behind a proxy that rewrites Host the issuer is still our own origin.

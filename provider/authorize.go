@@ -214,7 +214,7 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 	}
 	none := q.prompts("none")
 	other := login != nil && q.Subject != "" && q.Subject != p.subject(t.client, login.User) // than the request names
-	if q.needsLogin(login) || none && other {
+	if p.needsLogin(r, q, login) || none && other {
 		if none && login != nil && other {
 			// Who is signed in is told to nobody whom they have not allowed anything.
 			if needed, err := p.needsConsent(r.Context(), q, t.client, login.User); err != nil || needed {

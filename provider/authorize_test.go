@@ -484,6 +484,27 @@ func TestPrompt(t *testing.T) {
 	})
 }
 
+// A session cookie that was stolen does not become fresh when its owner signs in
+// again: OIDC Core §3.1.2.1 wants this End-User re-authenticated.
+func TestStolenSessionIsNotFresh(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada, thief := w.signedIn("ada@example.com"), w.browser()
+	thief.cookies[sessionCookie] = ada.cookies[sessionCookie]
+	for name, change := range map[string][]string{"prompt=login": {"prompt", "login"}, "max_age": {"max_age", "1"}, "a long max_age": {"max_age", "10000"}} {
+		w.run(name, func(t *testing.T) {
+			w.clock.pass(time.Minute)
+			handle := thief.handle("web", change...)
+			w.clock.pass(time.Second)
+			ada.signIn("ada@example.com")
+			thief.resume(handle).handle()
+			thief.authorize("web", "prompt", "none", "max_age", "10000").isError("login_required")
+			thief.authorize("web", "prompt", "none").code() // whoever wants none gets none
+			ada.authorize("web", "prompt", "none", "max_age", "10000").code()
+		})
+	}
+}
+
 func TestMaxAge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -123,7 +123,7 @@ func (p *Provider) noDevice(w http.ResponseWriter, r *http.Request, code string)
 // that asks. It asks every time, whatever was allowed before: a code may come
 // from a stranger (RFC 8628 §5.4).
 func (p *Provider) proceedDevice(w http.ResponseWriter, r *http.Request, q request, c storage.Client, login *storage.Login) error {
-	if q.needsLogin(login) {
+	if p.needsLogin(r, q, login) {
 		return p.toLogin(w, r, q)
 	}
 	if !p.mayUse(c, login.User) {
@@ -172,7 +172,7 @@ func (p *Provider) answerDevice(w http.ResponseWriter, r *http.Request, form url
 	if err != nil {
 		return err
 	}
-	if q.needsLogin(login) {
+	if p.needsLogin(r, q, login) {
 		return p.toLogin(w, r, q)
 	}
 	if !p.checkFormToken(form.Get("token"), "device", form.Get("request"), *login) {

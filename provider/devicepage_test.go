@@ -17,8 +17,9 @@ func TestDevicePage(t *testing.T) {
 	for _, b := range []*browser{w.browser(), w.signedIn("ada@example.com")} {
 		for _, method := range []string{"GET", "HEAD"} {
 			for _, code := range []string{"", d.userCode, strings.ToLower(d.userCode), "BBBB-BBBB", "<script>", strings.Repeat("B", 2000)} {
+				before := len(b.cookies)
 				a := b.send(b.request(method, "/device", params("user_code", code)))
-				if a.status != 200 || len(a.reads)+len(a.writes) > 0 || len(b.cookies) > 1 {
+				if a.status != 200 || len(a.reads)+len(a.writes) > 0 || len(b.cookies) > max(before, 1) {
 					t.Errorf("%s: read %v, wrote %v", a, a.reads, a.writes)
 				}
 				if method == "HEAD" {

@@ -66,6 +66,10 @@ type Logins interface {
 	// none. It sets none: a browser may hold it back from a POST of another site,
 	// and what is sealed for it needs it.
 	KnownBrowser(r *http.Request) string
+	// ProvedHere says whether it was in this very browser that the address of the
+	// session was proven at its AuthTime. The session alone does not tell: whoever
+	// has stolen its cookie would have a fresh one as soon as its owner signs in.
+	ProvedHere(r *http.Request, s storage.Session) bool
 	// ClearSession takes the session cookie from the browser.
 	ClearSession(w http.ResponseWriter)
 	// URL is where a browser signs in for the request of a handle.

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -294,9 +295,13 @@ func (q *request) takeAge(asked string, registered *int, now time.Time) *Error {
 	return nil
 }
 
-// needsLogin says that nobody is signed in, or too long ago for the request.
-func (q request) needsLogin(login *storage.Login) bool {
-	return login == nil || login.Session.AuthTime.UnixMicro() < q.FreshAfter
+// needsLogin says that nobody is signed in, or too long ago for the request, or
+// that the request wants a proof and this browser has given none.
+func (p *Provider) needsLogin(r *http.Request, q request, login *storage.Login) bool {
+	if login == nil || q.FreshAfter == 0 {
+		return login == nil
+	}
+	return login.Session.AuthTime.UnixMicro() < q.FreshAfter || !p.logins.ProvedHere(r, login.Session)
 }
 
 // isText says whether s comes back from a form and from JSON as it was (RFC

@@ -340,7 +340,16 @@ type fakeLogins struct{ w *world }
 const (
 	sessionCookie = "session"
 	browserCookie = "browser"
+	provedCookie  = "proved"
 )
+
+// proof is what a browser has in which the address of a session was proven.
+func proof(s storage.Session) string { return fmt.Sprint(s.ID, s.AuthTime.UnixMicro()) }
+
+func (l fakeLogins) ProvedHere(r *http.Request, s storage.Session) bool {
+	c, err := r.Cookie(provedCookie)
+	return err == nil && c.Value == proof(s)
+}
 
 func (l fakeLogins) Session(_ http.ResponseWriter, r *http.Request) (storage.Login, error) {
 	if l.w.sessionError != nil {
@@ -418,6 +427,7 @@ func (b *browser) signIn(email string) storage.Login {
 	if login.Session.ID == keys.Hash([]byte(cookie)) {
 		b.cookies[sessionCookie] = cookie
 	}
+	b.cookies[provedCookie] = proof(login.Session)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sessions = append(b.sessions, login.Session.ID)

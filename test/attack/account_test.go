@@ -24,6 +24,22 @@ func account(w *world.World, b *world.Browser) world.Page {
 	return b.Open(w.Issuer+"/account").MustBe("account", http.StatusOK)
 }
 
+// A fresh proof that an application asks for is one of the browser it asks.
+func TestStolenSessionIsNotFresh(t *testing.T) {
+	attack(t, func(t *testing.T, w *world.World) {
+		ada, victim, thief := w.Person("Ada"), w.Browser(world.Firefox), w.Browser(world.Phone)
+		signedIn(w, victim, ada)
+		login := w.App.Begin(promptLogin)
+		waits := thief.Open(login.Address).MustBe("login", http.StatusOK)
+		plant(t, w, thief, victim, "sealpost-session")
+		signedIn(w, victim, ada)
+		thief.Open(w.Issuer+"/authorize/resume?"+waits.At.RawQuery).MustBe("login", http.StatusOK)
+		thief.Open(w.App.Begin(maxAge).Address).MustBe("login", http.StatusOK)
+		again := w.App.Begin(maxAge)
+		again.Finish(victim.Open(again.Address))
+	})
+}
+
 // plant gives a browser cookies of another.
 func plant(t *testing.T, w *world.World, to, from *world.Browser, names ...string) {
 	t.Helper()

@@ -15,6 +15,7 @@ import (
 
 var (
 	promptLogin   = oauth2.SetAuthURLParam("prompt", "login")
+	maxAge        = oauth2.SetAuthURLParam("max_age", "3600")
 	promptConsent = oauth2.SetAuthURLParam("prompt", "consent")
 	sameOrigin    = http.Header{"Sec-Fetch-Site": {"same-origin"}}
 )

@@ -142,4 +142,7 @@ var Mutants = []Mutant{
 	}, {"login/fresh.go",
 		"	if err != nil {\n		return false\n	}\n	mac, err", "	if err != nil {\n		return true\n	}\n	mac, err",
 	}}, []string{"TestFixationOfTheFreshProof"}},
+	{"An application's max_age and prompt=login ask the browser they are asked in", []Edit{{"provider/request.go",
+		" < q.FreshAfter || !p.logins.ProvedHere(r, login.Session)", " < q.FreshAfter",
+	}}, []string{"TestStolenSessionIsNotFresh"}},
 }
