@@ -117,7 +117,7 @@ func (l *Login) accountPage(w http.ResponseWriter, r *http.Request, status int, 
 		if since.IsZero() {
 			since = a.GrantedAt
 		}
-		page.Apps = append(page.Apps, templates.AccountApp{ID: a.ClientID, Client: kept.clients[a.ClientID], Scopes: a.Scopes, Since: since, Offline: a.Offline})
+		page.Apps = append(page.Apps, templates.AccountApp{ID: a.ClientID, Client: kept.clients[a.ClientID], Scopes: withoutPlaces(a.Scopes), Since: since, Offline: a.Offline})
 	}
 	for _, e := range kept.events {
 		page.Events = append(page.Events, templates.AccountEvent{
@@ -295,4 +295,10 @@ func (l *Login) deleteAccount(w http.ResponseWriter, r *http.Request, form url.V
 	l.cfg.Requests.Ended(w, true)
 	l.log(r, slog.String("event", "account-deleted"))
 	return l.render(w, r, http.StatusOK, templates.Account{State: "deleted"})
+}
+
+// withoutPlaces are scopes without those marks that say where they are used: the
+// name says that.
+func withoutPlaces(scopes []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return strings.HasPrefix(s, storage.AllowedAt) })
 }

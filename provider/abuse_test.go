@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,8 +51,11 @@ func TestNobodyJoinsASectorThatDoesNotKnowHim(t *testing.T) {
 	user := storage.User{ID: "ada"}
 	theirs := w.provider.subject(pair, user)
 	for name, change := range map[string]func(c *storage.Client){
-		"tokens that come another way":      func(c *storage.Client) { c.GrantTypes = append(c.GrantTypes, deviceGrant) },
-		"a scheme of its own":               func(c *storage.Client) { c.RedirectURIs = []string{"com.evil.app://pair.example.com/cb"} },
+		"tokens that come another way": func(c *storage.Client) { c.GrantTypes = append(c.GrantTypes, deviceGrant) },
+		"a scheme of its own":          func(c *storage.Client) { c.RedirectURIs = []string{"com.evil.app://pair.example.com/cb"} },
+		"a second way, of its own scheme": func(c *storage.Client) {
+			c.RedirectURIs = []string{"https://pair.example.com/any", "com.evil.app://pair.example.com/cb"}
+		},
 		"plain http":                        func(c *storage.Client) { c.RedirectURIs = []string{"http://pair.example.com/cb"} },
 		"a sector that lists none of its":   func(c *storage.Client) { c.RedirectURIs, c.SectorIdentifierURI = nil, "https://pair.example.com/s" },
 		"another host that has the same in": func(c *storage.Client) { c.RedirectURIs = []string{"https://pair.example.com.evil.example/cb"} },
@@ -227,5 +232,152 @@ func TestNoTokenOutlivesTheSettings(t *testing.T) {
 	}
 	if !w.active(made(int64(accessTTL/time.Second))) || w.active(made(int64(accessTTL/time.Second)+1)) {
 		t.Error("it is taken for as long as it says")
+	}
+}
+
+// stranger is a client that has registered itself and says that it is a bank.
+func (w *world) stranger(change func(c *storage.Client)) storage.Client {
+	w.Helper()
+	now := w.clock.Now()
+	c := storage.Client{
+		ID: "stranger", Name: "Bank", SecretSHA256: hexSHA256(secretOf("stranger")), RegistrationTokenSHA256: hexSHA256("registration"), Consent: "ask",
+		RedirectURIs: []string{"https://bank.example/cb", "https://evil.example/cb"}, LogoURI: "https://bank.example/logo.png", ClientURI: "https://bank.example/",
+		InitiateLoginURI: "https://bank.example/start", CreatedAt: now, UpdatedAt: now,
+	}
+	if change != nil {
+		change(&c)
+	}
+	if err := w.engine.AddClient(context.Background(), c.WithDefaults()); err != nil {
+		w.Fatal(err)
+	}
+	return c
+}
+
+// OIDC Registration §9.1: what a client says of itself is worth nothing; where the
+// answer goes is what a person is told.
+func TestStrangerIsNamedByWhereTheAnswerGoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.stranger(nil)
+	b := w.signedIn("ada@example.com")
+	evil := b.get("/authorize", "client_id", c.ID, "response_type", "code", "redirect_uri", "https://evil.example/cb", "scope", "openid", "state", "s")
+	evil.isPage(200, "consent", "")
+	if !strings.Contains(evil.body, "evil.example (Bank)") || strings.Contains(evil.body, "bank.example") {
+		t.Errorf("the page tells of somewhere else: %s", evil.body)
+	}
+	bank := b.get("/authorize", "client_id", c.ID, "response_type", "code", "redirect_uri", "https://bank.example/cb", "scope", "openid", "state", "s")
+	if !strings.Contains(bank.body, "bank.example (Bank)") || strings.Contains(bank.body, "evil.example") {
+		t.Errorf("the page tells of somewhere else: %s", bank.body)
+	}
+	for uri, want := range map[string]string{"https://evil.example/cb": "https://evil.example/", "https://bank.example/cb": "https://bank.example/"} {
+		if got := w.provider.home(c, uri); got != want {
+			t.Errorf("home of %s is %q, want %q", uri, got, want)
+		}
+	}
+	if got, err := w.provider.Describe(t.Context(), c.ID); err != nil || got.Name != "stranger (Bank)" || got.LogoURI != "" {
+		t.Errorf("the account page says %+v, %v", got, err)
+	}
+	if to, err := w.provider.Restart(t.Context(), c.ID); err != nil || to != "" {
+		t.Errorf("it starts at %q, %v", to, err)
+	}
+}
+
+// What was allowed was allowed for one place, and a client may register another
+// (RFC 7592 §2.2).
+func TestStrangerThatMovesAsksAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.stranger(func(c *storage.Client) { c.RedirectURIs = c.RedirectURIs[:1] })
+	b := w.signedIn("ada@example.com")
+	ask := func(uri, prompt string) answer {
+		return b.get("/authorize", "client_id", c.ID, "response_type", "code", "redirect_uri", uri, "scope", "openid", "state", "s", "prompt", prompt)
+	}
+	b.submit(ask("https://bank.example/cb", ""), "consent-allow").code()
+	ask("https://bank.example/cb", "none").code()
+	moved := c
+	moved.RedirectURIs = []string{"https://evil.example/cb"}
+	if err := w.engine.SaveClient(t.Context(), moved.WithDefaults(), c); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.pass(clientCacheTTL)
+	ask("https://evil.example/cb", "none").isError("consent_required")
+	b.submit(ask("https://evil.example/cb", ""), "consent-allow").code()
+	ask("https://evil.example/cb", "none").code()
+	apps, err := w.engine.Apps(t.Context(), b.login().User.ID, w.clock.Now())
+	if err != nil || len(apps) != 1 || !slices.Contains(apps[0].Scopes, storage.AllowedAt+"https://evil.example") {
+		t.Errorf("apps %+v, %v", apps, err)
+	}
+}
+
+// RFC 8628 §5.4: a device's tokens go to whoever polls, and no address vouches.
+func TestStrangerWithADevice(t *testing.T) {
+	t.Parallel()
+	w := newDeviceWorld(t)
+	w.stranger(func(c *storage.Client) { c.GrantTypes = []string{"authorization_code", deviceGrant} })
+	r := newRequest("POST", "/device_authorization", params("client_id", "stranger", "scope", "openid profile"))
+	r.SetBasicAuth("stranger", url.QueryEscape(secretOf("stranger")))
+	a := w.send(r)
+	code, ok := a.json["user_code"].(string)
+	if !ok {
+		t.Fatalf("no code: %s %s", a, a.body)
+	}
+	page := w.signedIn("ada@example.com").types(code)
+	page.isPage(200, "device", "")
+	if !strings.Contains(page.body, "stranger (Bank)") || strings.Contains(page.body, "bank.example") {
+		t.Errorf("the page believes it: %s", page.body)
+	}
+	if !strings.Contains(page.body, `data-scope="email"`) {
+		t.Error("it does not say that a profile holds the address")
+	}
+}
+
+// RFC 8252 §8.6, RFC 6749 §10.2: any app on the device may say that it is this
+// client.
+func TestNativeClientAsksEachTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, changed("cli", func(c *storage.Client) { c.Consent = "ask" }))
+	b := w.signedIn("ada@example.com")
+	for _, uri := range []string{"http://127.0.0.1:1111/cb", "http://127.0.0.1:1111/cb", "http://127.0.0.1:2222/cb", "com.example.cli:/cb"} {
+		b.authorize("cli", "redirect_uri", uri, "prompt", "none").isError("consent_required")
+		b.submit(b.authorize("cli", "redirect_uri", uri), "consent-allow").code()
+	}
+}
+
+// A host that is cut would deceive.
+func TestStrangerWithALongHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, open)
+	host := strings.Repeat("accounts.bank.example.", 3) + "evil.example"
+	w.registration("POST", "/register", "", metadataOf("redirect_uris", []string{"https://" + host + "/cb"})).is(400, "invalid_redirect_uri")
+}
+
+// OIDC Core §5.5: claims end with the scopes that they stand for.
+func TestClaimsEndWithWhatAClientMayAsk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.storedClient()
+	b := w.signedIn("ada@example.com")
+	seen := c
+	a := b.get("/authorize", "client_id", c.ID, "response_type", "code", "redirect_uri", c.RedirectURIs[0], "scope", "openid offline_access", "state", "s",
+		"claims", `{"userinfo":{"email":null},"id_token":{"email":null}}`)
+	call := func(pairs ...string) granted {
+		r := newRequest("POST", "/token", params(pairs...))
+		r.SetBasicAuth("stored", url.QueryEscape(secretOf("stored")))
+		return w.granted(w.send(r))
+	}
+	g := call("grant_type", "authorization_code", "code", a.code(), "redirect_uri", c.RedirectURIs[0])
+	if g.claims["email"] != "ada@example.com" || w.userinfo(g.access).json["email"] != "ada@example.com" {
+		t.Fatalf("claims %v", g.claims)
+	}
+	c.Scope = "openid offline_access"
+	if err := w.engine.SaveClient(t.Context(), c, seen); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.pass(clientCacheTTL)
+	if got := w.userinfo(g.access).json["email"]; got != nil {
+		t.Errorf("userinfo tells %v", got)
+	}
+	if g = call("grant_type", "refresh_token", "refresh_token", g.refresh); g.claims["email"] != nil {
+		t.Errorf("the ID token tells %v", g.claims["email"])
 	}
 }

@@ -233,8 +233,13 @@ func (w *world) registered(address string) bool {
 			return true
 		}
 	}
-	c, err := w.engine.Client(context.Background(), "stored")
-	return err == nil && strings.HasPrefix(address, c.RedirectURIs[0])
+	for _, id := range []string{"stored", "stranger"} {
+		c, err := w.engine.Client(context.Background(), id)
+		if err == nil && slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return strings.HasPrefix(address, uri) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkAPIError: JSON with a code and a description that any client can show

@@ -290,7 +290,7 @@ func (q *request) late(now time.Time) bool {
 // restart is where the application has its people sign in from the start (OIDC
 // Core §4); "" when it has no such place.
 func (p *Provider) restart(c storage.Client) string {
-	if c.InitiateLoginURI == "" {
+	if c.InitiateLoginURI == "" || registeredItself(c) && !isAt(c, originOf(c.InitiateLoginURI)) {
 		return ""
 	}
 	return withParams(c.InitiateLoginURI, url.Values{"iss": {p.cfg.Issuer}})
@@ -415,7 +415,7 @@ func (p *Provider) Waiting(ctx context.Context, handle, browser string) (Waiting
 		return Waiting{}, err
 	}
 	waiting := Waiting{
-		Client: display(client), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
+		Client: display(client, q.RedirectURI), ClientID: client.ID, LoginHint: q.LoginHint, UILocales: q.UILocales,
 		Create:        q.prompts("create"),
 		SelectAccount: q.prompts("select_account") && !q.prompts("login") && !q.Chosen,
 		Home:          p.home(client, q.RedirectURI),
@@ -436,7 +436,7 @@ func (p *Provider) home(c storage.Client, redirectURI string) string {
 	if start := p.restart(c); start != "" {
 		return start
 	}
-	if c.ClientURI != "" {
+	if c.ClientURI != "" && (!registeredItself(c) || originOf(c.ClientURI) == originOf(redirectURI)) {
 		return c.ClientURI
 	}
 	u, err := url.Parse(redirectURI)
@@ -456,21 +456,45 @@ func sameRefusal(err error) bool {
 }
 
 // display is what pages and mails tell of a client. One that registered itself is
-// called by where it is redirected to, before the name that it gives itself, and
-// shows no logo of elsewhere.
-func display(c storage.Client) templates.Client {
-	if c.RegistrationTokenSHA256 != "" && len(c.RedirectURIs) > 0 {
-		place := originOf(c.RedirectURIs[0])
+// called by where the answer goes, before the name that it gives itself, and shows
+// no logo of elsewhere and no such home. Where no address gets the answer, as with
+// a device, it goes by its id.
+func display(c storage.Client, redirectURI string) templates.Client {
+	if registeredItself(c) {
+		place := originOf(redirectURI)
 		_, host, _ := strings.Cut(place, "://")
-		if onDevice(c.RedirectURIs[0]) || host == "" {
+		switch {
+		case redirectURI == "":
+			host = c.ID
+		case onDevice(redirectURI) || host == "":
 			host = "an app on this device"
 		}
 		c.Name = named(host, c.Name)
-		if originOf(c.LogoURI) != place {
-			c.LogoURI = ""
+		for _, uri := range []*string{&c.LogoURI, &c.ClientURI} {
+			if place == "" || originOf(*uri) != place {
+				*uri = ""
+			}
 		}
 	}
 	return templates.Client{Name: c.Name, URI: c.ClientURI, LogoURI: c.LogoURI, PolicyURI: c.PolicyURI, TosURI: c.TosURI}
+}
+
+// placeOf is a redirect URI that stands for the client where no request says which:
+// "" when there are several places, or it gets tokens without one.
+func placeOf(c storage.Client) string {
+	if len(c.RedirectURIs) == 0 || c.MayGrant(deviceGrant) {
+		return ""
+	}
+	first := c.RedirectURIs[0]
+	if elsewhere := func(uri string) bool { return !onDevice(uri) }; !isAt(c, originOf(first)) && slices.ContainsFunc(c.RedirectURIs, elsewhere) {
+		return ""
+	}
+	return first
+}
+
+// isAt says whether the client is redirected to no other place.
+func isAt(c storage.Client, origin string) bool {
+	return origin != "" && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return originOf(uri) != origin })
 }
 
 // Resume goes on with the request of a handle for a login that was just proven

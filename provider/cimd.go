@@ -19,9 +19,9 @@ import (
 // (Client ID Metadata Document §5.2, §8.7).
 var documentFetch = fetchOptions{limit: 10 << 10, types: []string{"application/json"}, minAge: time.Minute, maxAge: 24 * time.Hour}
 
-// maxDocumentHost is the longest host that fits before a name on a page and in
+// maxShownHost is the longest host that fits before a name on a page and in
 // the subject of a mail. One that is cut would deceive.
-const maxDocumentHost = 50
+const maxShownHost = 50
 
 // isDocumentID says whether a client_id is the address of a document: https, with
 // a path, without user, fragment or dots (Client ID Metadata Document §3). On a
@@ -35,7 +35,7 @@ func isDocumentID(id string, loopback bool) bool {
 		return false
 	case u.Host != strings.ToLower(u.Host): // "I" looks like "l"
 		return false
-	case u.Hostname() == "" || len(u.Host) > maxDocumentHost:
+	case u.Hostname() == "" || len(u.Host) > maxShownHost:
 		return false
 	}
 	return u.Scheme == "https" || u.Scheme == "http" && loopback && isLoopbackHost(u.Hostname())

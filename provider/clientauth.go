@@ -80,8 +80,11 @@ func mayProve(c storage.Client, method string) bool {
 // selfMade says whether a client came by itself: by registration, or by the
 // address of its document.
 func selfMade(c storage.Client) bool {
-	return c.RegistrationTokenSHA256 != "" || strings.Contains(c.ID, "://")
+	return registeredItself(c) || strings.Contains(c.ID, "://")
 }
+
+// registeredItself says that nobody but the client stands for what is registered.
+func registeredItself(c storage.Client) bool { return c.RegistrationTokenSHA256 != "" }
 
 // noAuthentication is that of public clients, which name themselves alone (RFC
 // 6749 §3.2.1), some by HTTP Basic with nothing for a secret.

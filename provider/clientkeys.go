@@ -37,14 +37,14 @@ var jwksFetch = fetchOptions{
 // clientKeys proves what clients signed, with the public keys that they
 // registered (jwks) or publish (jwks_uri).
 type clientKeys struct {
-	fetcher *fetcher
+	fetcherFor func(storage.Client) *fetcher
 
 	mu   sync.Mutex
 	sets map[[sha256.Size]byte][]jose.JSONWebKey // by the hash of the document: what changed is another
 }
 
-func newClientKeys(f *fetcher) *clientKeys {
-	return &clientKeys{fetcher: f, sets: map[[sha256.Size]byte][]jose.JSONWebKey{}}
+func newClientKeys(fetcherFor func(storage.Client) *fetcher) *clientKeys {
+	return &clientKeys{fetcherFor: fetcherFor, sets: map[[sha256.Size]byte][]jose.JSONWebKey{}}
 }
 
 // verify gives the payload and the protected header of a compact JWS that the
@@ -85,14 +85,14 @@ func (k *clientKeys) prove(ctx context.Context, c storage.Client, jws *jose.JSON
 	case c.JWKSURI == "":
 		return nil, errors.New("the client has no keys")
 	}
-	known, err := k.fetcher.get(ctx, c.JWKSURI, jwksFetch)
+	known, err := k.fetcherFor(c).get(ctx, c.JWKSURI, jwksFetch)
 	if err != nil {
 		return nil, err
 	}
 	if payload, err := k.proveWith(known, jws); err == nil {
 		return payload, nil
 	}
-	fresh, err := k.fetcher.fresh(ctx, c.JWKSURI, jwksFetch)
+	fresh, err := k.fetcherFor(c).fresh(ctx, c.JWKSURI, jwksFetch)
 	if err != nil {
 		return nil, err
 	}

@@ -285,7 +285,7 @@ func TestClientKeysRotate(t *testing.T) {
 	k := boxOfKeys()
 	p := newPublisher(t, publicKey(k.ec, "1"))
 	f, now := p.fetcher()
-	keys := newClientKeys(f)
+	keys := newClientKeys(func(storage.Client) *fetcher { return f })
 	verify := func(what, token string, fetches int32, why string) {
 		t.Helper()
 		_, _, err := keys.verify(t.Context(), storage.Client{ID: "app", JWKSURI: p.URL}, token, allAlgorithms)
@@ -335,7 +335,7 @@ func TestClientKeysExpire(t *testing.T) {
 	k := boxOfKeys()
 	p := newPublisher(t, publicKey(k.ec, "1"))
 	f, now := p.fetcher()
-	keys, c := newClientKeys(f), storage.Client{ID: "app", JWKSURI: p.URL}
+	keys, c := newClientKeys(func(storage.Client) *fetcher { return f }), storage.Client{ID: "app", JWKSURI: p.URL}
 	_, _, err := keys.verify(t.Context(), c, signJWS(jose.ES256, k.ec, "1"), allAlgorithms)
 	wantErr(t, err, "")
 	p.publish(publicKey(k.ec2, "2"))
@@ -359,11 +359,11 @@ func TestClientKeysOfAJWKSURI(t *testing.T) {
 			t.Parallel()
 			p := newPublisher(t, tt.keys...)
 			f, _ := p.fetcher()
-			_, _, err := newClientKeys(f).verify(t.Context(), storage.Client{JWKSURI: p.URL}, signJWS(jose.ES256, k.ec, "e"), allAlgorithms)
+			_, _, err := newClientKeys(func(storage.Client) *fetcher { return f }).verify(t.Context(), storage.Client{JWKSURI: p.URL}, signJWS(jose.ES256, k.ec, "e"), allAlgorithms)
 			wantErr(t, err, tt.why)
 		})
 	}
-	_, _, err := newClientKeys(newFetcher(FetchConfig{})).verify(t.Context(), storage.Client{JWKSURI: "https://127.0.0.1/jwks"}, signJWS(jose.ES256, k.ec, "e"), allAlgorithms)
+	_, _, err := newClientKeys(func(storage.Client) *fetcher { return newFetcher(FetchConfig{}) }).verify(t.Context(), storage.Client{JWKSURI: "https://127.0.0.1/jwks"}, signJWS(jose.ES256, k.ec, "e"), allAlgorithms)
 	wantErr(t, err, "not to be reached")
 }
 
@@ -392,7 +392,7 @@ func TestClientKeysByManyAtOnce(t *testing.T) {
 	k := boxOfKeys()
 	p := newPublisher(t, publicKey(k.ec, "1"))
 	f, _ := p.fetcher()
-	keys := newClientKeys(f)
+	keys := newClientKeys(func(storage.Client) *fetcher { return f })
 	good, bad := signJWS(jose.ES256, k.ec, "1"), signJWS(jose.ES256, k.ec2, "2")
 	start := make(chan struct{})
 	var wg sync.WaitGroup

@@ -112,13 +112,13 @@ func (p *Provider) Describe(ctx context.Context, id string) (templates.Client, e
 		if !ok {
 			return templates.Client{Name: documentName(id, "")}, nil
 		}
-		return display(c), nil
+		return display(c, placeOf(c)), nil
 	}
 	c, err := p.clients.get(ctx, id)
 	if err != nil {
 		return templates.Client{}, fmt.Errorf("find client: %w", err)
 	}
-	return display(c), nil
+	return display(c, placeOf(c)), nil
 }
 
 // Describer gives Describe to whoever has no Provider. Of cfg it takes Issuer,

@@ -75,7 +75,7 @@ func (p *Provider) redeem(t tokenRequest) (*tokens, error) {
 		}
 		return nil, errCode.because(wrong)
 	}
-	user, err := p.cfg.Store.RedeemCode(t.Context(), g, redeeming(t.client, g), now)
+	user, err := p.cfg.Store.RedeemCode(t.Context(), g, redeeming(t.client, g, c.RedirectURI), now)
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		return nil, errCode.because(errors.New("used before; what it gave is revoked"))

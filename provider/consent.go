@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -23,6 +24,10 @@ func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client
 	if c.Consent != "ask" {
 		return false, nil
 	}
+	// Any app on the device may say that it is this client (RFC 8252 §8.6).
+	if c.WithDefaults().Public() && onDevice(q.RedirectURI) {
+		return true, nil
+	}
 	given, err := p.cfg.Store.Consent(ctx, u.ID, c.ID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return true, nil
@@ -30,41 +35,51 @@ func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(wanted(q.Scopes, q.Claims, q.Resources), func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
+	return slices.ContainsFunc(wanted(c, q.RedirectURI, q.Scopes, q.Claims, q.Resources), func(s string) bool { return !slices.Contains(given.Scopes, s) }), nil
 }
 
 // resourcePrefix marks a resource among what was allowed (RFC 8707): no scope
 // has a colon and a blank in it.
 const resourcePrefix = "resource: "
 
-// wanted is all that a person is asked to allow: what is shown, and resources.
-// It is never nil.
-func wanted(scopes []string, claims string, resources []string) []string {
+// wanted is all that a person is asked to allow: what is shown, resources, and
+// where it goes, for a client may register another place. It is never nil.
+func wanted(c storage.Client, redirectURI string, scopes []string, claims string, resources []string) []string {
 	list := append([]string{}, shown(scopes, claims)...)
 	for _, r := range resources {
 		list = append(list, resourcePrefix+r)
+	}
+	if registeredItself(c) {
+		list = append(list, storage.AllowedAt+cmp.Or(originOf(redirectURI), redirectURI))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
-// shown are the scopes, and those in whose words the claims parameter asks.
+// shown are the scopes, and those in whose words the claims parameter asks. A
+// profile has the address for a user name, and says so.
 func shown(scopes []string, claims string) []string {
 	list := slices.Clone(scopes)
-	for _, s := range scopesOfClaims(readClaimsRequest(claims).names()) {
+	add := func(s string) {
 		if !slices.Contains(list, s) {
 			list = append(list, s)
 		}
+	}
+	for _, s := range scopesOfClaims(readClaimsRequest(claims).names()) {
+		add(s)
+	}
+	if slices.Contains(list, "profile") {
+		add("email")
 	}
 	return list
 }
 
 // redeeming is how the client's code becomes the grant: what the person allowed
 // may have been taken back since it was given.
-func redeeming(c storage.Client, g storage.Grant) storage.Redeeming {
+func redeeming(c storage.Client, g storage.Grant, redirectURI string) storage.Redeeming {
 	r := storage.Redeeming{Notify: notified(c)}
 	if c.Consent == "ask" {
-		r.Allowed = wanted(g.Scopes, g.Claims, g.Resources)
+		r.Allowed = wanted(c, redirectURI, g.Scopes, g.Claims, g.Resources)
 	}
 	return r
 }
@@ -78,7 +93,7 @@ func (p *Provider) askConsent(w http.ResponseWriter, r *http.Request, q request,
 		return err
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Consent{
-		Client: display(t.client), Request: handle, Email: login.User.Email, Scopes: shown(q.Scopes, q.Claims), Resources: q.Resources, Token: p.formToken("consent", handle, login),
+		Client: display(t.client, q.RedirectURI), Request: handle, Email: login.User.Email, Scopes: shown(q.Scopes, q.Claims), Resources: q.Resources, Token: p.formToken("consent", handle, login),
 	})
 	return nil
 }
@@ -99,7 +114,7 @@ func (p *Provider) resumePost(w http.ResponseWriter, r *http.Request) error {
 		p.fail(w, r, t, &Error{Code: accessDenied, Description: "the person did not allow this"})
 		return nil
 	}
-	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: wanted(q.Scopes, q.Claims, q.Resources), At: p.cfg.Now()})
+	err = p.cfg.Store.SaveConsent(r.Context(), storage.Consent{UserID: login.User.ID, ClientID: t.client.ID, Scopes: wanted(t.client, q.RedirectURI, q.Scopes, q.Claims, q.Resources), At: p.cfg.Now()})
 	if err != nil {
 		return err
 	}

@@ -142,8 +142,8 @@ func (p *Provider) proceedDevice(w http.ResponseWriter, r *http.Request, q reque
 		return err
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Device{
-		State: "ask", Code: showUserCode(d.UserCode), Client: display(c), Request: handle, Email: login.User.Email,
-		Scopes: d.Scopes, Resources: d.Resources, Token: p.formToken("device", handle, *login),
+		State: "ask", Code: showUserCode(d.UserCode), Client: display(c, ""), Request: handle, Email: login.User.Email,
+		Scopes: shown(d.Scopes, ""), Resources: d.Resources, Token: p.formToken("device", handle, *login),
 		Agent: d.Agent, Network: d.Network, Asked: d.CreatedAt, Now: p.cfg.Now(),
 	})
 	return nil

@@ -48,7 +48,7 @@ func (p *Provider) idToken(i issuance, access string) (string, error) {
 	if i.code != "" {
 		claims.CodeHash = keys.LeftHalf(alg, i.code)
 	}
-	wanted := readClaimsRequest(i.grant.Claims).IDToken
+	wanted := readClaimsRequest(i.grant.Claims).within(i.client).IDToken
 	if i.client.ClaimsInIDToken() || access == "" && i.code == "" {
 		wanted = append(wanted, claimsOfScopes(i.scopes)...)
 	}

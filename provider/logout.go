@@ -136,7 +136,7 @@ func (p *Provider) askLogout(w http.ResponseWriter, r *http.Request, q logoutReq
 			params.Set(name, value)
 		}
 	}
-	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Logout{Client: display(q.client), Email: login.User.Email, Params: params})
+	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Logout{Client: display(q.client, placeOf(q.client)), Email: login.User.Email, Params: params})
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutReq
 		return nil
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.LoggedOut{
-		Client: display(q.client), ContinueURL: target, Frames: frames, Auto: q.hinted,
+		Client: display(q.client, placeOf(q.client)), ContinueURL: target, Frames: frames, Auto: q.hinted,
 	})
 	return nil
 }

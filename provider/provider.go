@@ -82,13 +82,21 @@ type Provider struct {
 	clients    *clients
 	logins     Logins
 	fetcher    *fetcher // for clients that are known
-	strangers  *fetcher // for those that say who they are by an address: they must not be in the way of the others
+	strangers  *fetcher // for those that nobody but themselves stands for: they must not be in the way of the others
 	clientKeys *clientKeys
 	metadata   document // discovery, RFC 8414
 	keySet     atomic.Pointer[document]
 	domains    []string // WebFinger; lower case
 	csrf       *http.CrossOriginProtection
 	notices    *notices
+}
+
+// fetcherFor is whose slots a fetch for the client takes.
+func (p *Provider) fetcherFor(c storage.Client) *fetcher {
+	if selfMade(c) {
+		return p.strangers
+	}
+	return p.fetcher
 }
 
 // New checks the configuration and makes a Provider.
@@ -108,7 +116,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	cfg.Fetch.Now = cfg.Now
 	p := &Provider{cfg: cfg, clients: newClients(cfg.Clients, cfg.Store, cfg.Now), fetcher: newFetcher(cfg.Fetch), strangers: newFetcher(cfg.Fetch)}
-	p.clientKeys = newClientKeys(p.fetcher)
+	p.clientKeys = newClientKeys(p.fetcherFor)
 	if cfg.ClientDocuments {
 		p.documentClients()
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -161,6 +162,11 @@ func (p *Provider) registrant(c *call, m metadataFields, base storage.Client) (c
 	if wrong := CheckClient(client, p.rules()); len(wrong) > 0 {
 		return client, "", wrong[0].public()
 	}
+	for _, uri := range client.RedirectURIs {
+		if u, err := url.Parse(uri); err == nil && len(u.Host) > maxShownHost {
+			return client, "", MetadataError{Field: "redirect_uris", Fix: fmt.Sprintf("has a host of more than %d characters, which would not fit on a page", maxShownHost), Code: invalidRedirectURI}.public()
+		}
+	}
 	if client.JWKS != nil { // the keys that count, and nothing that came with them
 		good, err := checkJWKS(client.JWKS)
 		if err == nil {
@@ -218,7 +224,7 @@ func (p *Provider) checkSector(ctx context.Context, c storage.Client, o fetchOpt
 	if c.SectorIdentifierURI == "" {
 		return nil
 	}
-	body, err := p.fetcher.get(ctx, c.SectorIdentifierURI, o)
+	body, err := p.strangers.get(ctx, c.SectorIdentifierURI, o)
 	var listed []string
 	if err == nil {
 		err = json.Unmarshal(body, &listed)

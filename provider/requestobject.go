@@ -37,7 +37,7 @@ func (p *Provider) unwrap(ctx context.Context, c storage.Client, form url.Values
 		return nil, &Error{Code: invalidRequestURI, Description: "request_uri is not registered for this application"}
 	}
 	if uri != "" {
-		fetched, err := p.fetcher.get(ctx, uri, requestObjectFetch)
+		fetched, err := p.fetcherFor(c).get(ctx, uri, requestObjectFetch)
 		if err != nil {
 			return nil, &Error{Code: invalidRequestURI, Description: "request_uri could not be fetched", Err: err}
 		}

@@ -16,7 +16,7 @@ func checkResources(named, known []string) ([]string, *Error) {
 		return nil, &Error{Code: invalidTarget, Description: "too many resources are named"}
 	}
 	var list []string
-	for _, r := range named {
+	for _, r := range given(named) {
 		u, err := url.Parse(r)
 		switch {
 		case err != nil || u.Scheme == "" || u.Host == "" && u.Opaque == "" || strings.Contains(r, "#") || len(r) > maxParam/4 || !isText(r):
@@ -30,10 +30,16 @@ func checkResources(named, known []string) ([]string, *Error) {
 	return list, nil
 }
 
+// given leaves out parameters without a value: they are as omitted (RFC 6749
+// §3.1, §3.2).
+func given(values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" })
+}
+
 // narrowed gives the resources that a token request names out of those granted,
 // all of them when it names none (RFC 8707 §2.2).
 func narrowed(granted, named []string) ([]string, *Error) {
-	if len(named) == 0 {
+	if named = given(named); len(named) == 0 {
 		return granted, nil
 	}
 	for _, r := range named {

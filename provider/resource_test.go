@@ -40,6 +40,10 @@ func TestResource(t *testing.T) {
 			t.Errorf("userinfo: %s", a)
 		}
 	})
+	w.run("RFC 6749 §3.1, §3.2: empty is omitted", func(t *testing.T) {
+		code := b.code("web", "resource", "")
+		w.granted(w.redeem("web", code, "resource", ""))
+	})
 	w.run("without scope openid it is for the resource alone", func(t *testing.T) {
 		g := b.tokens("web", "resource", api, "scope", "email")
 		if g.audienceClaim() != `"`+api+`"` {

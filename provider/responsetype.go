@@ -51,7 +51,7 @@ func (p *Provider) response(r *http.Request, q request, t target, login storage.
 		Scopes:    slices.DeleteFunc(slices.Clone(q.Scopes), func(s string) bool { return s == "offline_access" }),
 		Resources: q.Resources, Claims: q.Claims, AuthTime: login.Session.AuthTime, CreatedAt: now, ExpiresAt: now.Add(p.cfg.AccessTTL),
 	}
-	user, err := p.cfg.Store.RedeemCode(r.Context(), g, redeeming(t.client, g), now)
+	user, err := p.cfg.Store.RedeemCode(r.Context(), g, redeeming(t.client, g, q.RedirectURI), now)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"net/url"
 
 	"github.com/sealpost/sealpost/keys"
@@ -27,10 +28,20 @@ func sector(c storage.Client) string {
 		uri = ""
 	} else if uri == "" {
 		uri = c.RedirectURIs[0]
+		for _, other := range c.RedirectURIs {
+			if webHost(other) != webHost(uri) {
+				return "client:" + c.ID
+			}
+		}
 	}
+	return cmp.Or(webHost(uri), "client:"+c.ID)
+}
+
+// webHost is the host of an https address, else "".
+func webHost(uri string) string {
 	u, err := url.Parse(uri)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
-		return "client:" + c.ID
+	if err != nil || u.Scheme != "https" {
+		return ""
 	}
 	return u.Hostname()
 }

@@ -54,7 +54,7 @@ func (p *Provider) userinfo(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := append(readClaimsRequest(grant.Claims).Userinfo, claimsOfScopes(claims.scopes())...)
+	names := append(readClaimsRequest(grant.Claims).within(client).Userinfo, claimsOfScopes(claims.scopes())...)
 	answer := userinfoAnswer{Subject: p.subject(client, user), userClaims: claimsAbout(user, names)}
 	if client.UserinfoSigningAlg == "" {
 		return answer, nil

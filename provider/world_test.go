@@ -129,6 +129,7 @@ type engine interface {
 	Session(ctx context.Context, id string, now time.Time) (storage.Login, error)
 	DisableUser(ctx context.Context, id string, now time.Time) error
 	DeleteUser(ctx context.Context, id string, now time.Time) error
+	Apps(ctx context.Context, userID string, now time.Time) ([]storage.App, error)
 	RemoveApp(ctx context.Context, userID, clientID string, now time.Time) error
 	Sweep(ctx context.Context, now time.Time, limit int) (int, error)
 	Close() error

@@ -394,11 +394,15 @@ type NoticeOutcome struct {
 	Detail              string // for operators: status or kind of failure, no address
 }
 
+// AllowedAt marks, among what was allowed, where a client that registered itself
+// gets it: no scope has a colon and a blank in it.
+const AllowedAt = "at: "
+
 // Consent is what a user allowed a client.
 type Consent struct {
 	UserID   string
 	ClientID string
-	Scopes   []string
+	Scopes   []string // and resources, and places (AllowedAt)
 	At       time.Time
 }
 
