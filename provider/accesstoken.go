@@ -146,11 +146,13 @@ func (p *Provider) standing(ctx context.Context, c accessClaims) (storage.Grant,
 	if !c.live(now) {
 		return storage.Grant{}, storage.User{}, storage.ErrNotFound
 	}
+	if !p.clients.documents(c.ClientID) { // a document is not fetched for this
+		if _, err := p.clients.get(ctx, c.ClientID); err != nil {
+			return storage.Grant{}, storage.User{}, err
+		}
+	}
 	if id := c.grantID(); id != "" {
 		return p.cfg.Store.Grant(ctx, id, now)
-	}
-	if _, err := p.clients.get(ctx, c.ClientID); err != nil {
-		return storage.Grant{}, storage.User{}, err
 	}
 	revoked, err := p.cfg.Store.Used(ctx, revokedKey(c), now)
 	if err == nil && revoked {

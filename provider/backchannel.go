@@ -30,7 +30,7 @@ const (
 
 const (
 	noticeBatch   = 64
-	noticeWorkers = 4  // deliveries at once, each to another client
+	noticeWorkers = 4  // deliveries at once, each to another client; and as many to clients that nobody but themselves stands for
 	noticeClients = 64 // that may have notices which wait here
 )
 
@@ -45,12 +45,14 @@ const (
 //     lost, does the relying party hear of the same end twice.
 //   - One relying party that is slow or away holds up its own notices and no
 //     other's: it has one delivery under way at a time, and after a failure the
-//     rest of its notices wait, too.
+//     rest of its notices wait, too. Nor do clients hold up others that nobody but
+//     themselves stands for, however many of them there are.
 //   - Neither addresses nor tokens nor people are logged.
 type notices struct {
 	*Provider
-	wake  chan struct{}
-	slots chan struct{} // one for each delivery under way
+	wake      chan struct{}
+	slots     chan struct{} // one for each delivery under way
+	strangers chan struct{} // the same, to clients that made themselves
 
 	mu      sync.Mutex
 	busy    map[string]bool // clients that are being notified
@@ -63,7 +65,7 @@ type notices struct {
 
 func newNotices(p *Provider) *notices {
 	return &notices{
-		Provider: p, wake: make(chan struct{}, 1), slots: make(chan struct{}, noticeWorkers),
+		Provider: p, wake: make(chan struct{}, 1), slots: make(chan struct{}, noticeWorkers), strangers: make(chan struct{}, noticeWorkers),
 		busy: map[string]bool{}, log: slog.Default, delay: noticeDelay,
 	}
 }
@@ -168,8 +170,17 @@ func (n *notices) begin(ctx context.Context, client string, batch []storage.Logo
 // without a try of their own; what the lease leaves no time for is left to its
 // end.
 func (n *notices) deliver(ctx context.Context, batch []storage.LogoutNotice, until time.Time) (outcomes []storage.NoticeOutcome) {
-	n.slots <- struct{}{}
-	defer func() { <-n.slots }()
+	if n.isStranger(ctx, batch[0].ClientID) {
+		select {
+		case n.strangers <- struct{}{}:
+			defer func() { <-n.strangers }()
+		default:
+			return n.later(batch)
+		}
+	} else {
+		n.slots <- struct{}{}
+		defer func() { <-n.slots }()
+	}
 	for i, notice := range batch {
 		if ctx.Err() != nil || n.cfg.Now().Add(noticeTimeout).After(until) {
 			return outcomes
@@ -188,6 +199,16 @@ func (n *notices) deliver(ctx context.Context, batch []storage.LogoutNotice, unt
 		return outcomes
 	}
 	return outcomes
+}
+
+// isStranger says whether nobody but the client stands for it. No document is
+// fetched for that.
+func (n *notices) isStranger(ctx context.Context, id string) bool {
+	if n.clients.documents(id) {
+		return true
+	}
+	c, err := n.clients.get(ctx, id)
+	return err == nil && selfMade(c)
 }
 
 // later has notices wait that nothing is wrong with.
@@ -236,7 +257,7 @@ func (n *notices) send(ctx context.Context, notice storage.LogoutNotice) (o stor
 	if err != nil {
 		return n.again(notice, "no logout token could be signed"), err
 	}
-	status, err := n.fetcher.post(ctx, c.BackchannelLogoutURI, url.Values{"logout_token": {token}})
+	status, err := n.fetcherFor(c).post(ctx, c.BackchannelLogoutURI, url.Values{"logout_token": {token}})
 	switch {
 	case err != nil:
 		return n.again(notice, "no answer"), err

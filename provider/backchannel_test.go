@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -604,6 +605,47 @@ func TestNoticeDelay(t *testing.T) {
 		}
 		if len(seen) < 50 {
 			t.Errorf("after %s: %d different pauses of 100", tt.age, len(seen))
+		}
+	}
+}
+
+// However many clients made themselves and do not answer: known ones hear at once.
+func TestSlowStrangersStopNobody(t *testing.T) {
+	t.Parallel()
+	quick, parties := newParty(t), map[string]*party{}
+	parties["quick"] = quick
+	for i := range 2 * noticeWorkers {
+		p := newParty(t)
+		p.hold = make(chan struct{})
+		parties[fmt.Sprint("slow", i)] = p
+	}
+	w := newNoticeWorld(t, parties, func(c *Config) {
+		for i := range c.Clients {
+			if strings.HasPrefix(c.Clients[i].ID, "slow") {
+				c.Clients[i].RegistrationTokenSHA256 = hexSHA256("registration")
+			}
+		}
+	})
+	n, b := w.provider.notices, w.signedIn("eve@example.com")
+	for id := range parties {
+		b.tokens(id)
+	}
+	b.endSession()
+	n.round(t.Context())
+	<-quick.arrived
+	for id, p := range parties {
+		if id != "quick" {
+			close(p.hold)
+		}
+	}
+	n.working.Wait()
+	for range 2 {
+		w.clock.pass(noticeFirst)
+		w.deliver()
+	}
+	for id, p := range parties {
+		if got := len(p.tokens(t)); got != 1 {
+			t.Errorf("%s heard %d tokens", id, got)
 		}
 	}
 }

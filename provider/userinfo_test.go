@@ -187,4 +187,11 @@ func TestUserinfoEndsWithTheSession(t *testing.T) {
 	if w.active(ofCarl.access) {
 		t.Error("introspection takes it")
 	}
+
+	ofDora := w.signedIn("dora@example.com").tokens("other")
+	delete(w.provider.clients.fixed, "other") // from the settings
+	w.userinfo(ofDora.access).refusesToken()
+	if w.active(ofDora.access) {
+		t.Error("introspection takes a token of a client that is gone")
+	}
 }

@@ -10,7 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,11 +34,21 @@ func opened(t *testing.T, engine string) store {
 // outage is a store whose events cannot be read at times.
 type outage struct {
 	store
-	now atomic.Bool
+	mu  sync.RWMutex
+	now bool
+}
+
+// set begins or ends the outage, once no read is under way.
+func (o *outage) set(now bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now = now
 }
 
 func (o *outage) Events(ctx context.Context, f storage.EventFilter) ([]storage.Event, error) {
-	if o.now.Load() {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.now {
 		return nil, errors.New("not now")
 	}
 	return o.store.Events(ctx, f)
@@ -82,7 +92,7 @@ func TestFollow(t *testing.T) {
 				t.Errorf("have %q of before", have)
 			}
 			for _, n := range []int{1, 0, 3, 100, 250, 0, 1} {
-				db.now.Store(n > 1)
+				db.set(n > 1)
 				want := add(n)
 				if err := db.SaveClient(t.Context(), storage.Client{ID: "client001", UpdatedAt: now}, storage.Client{UpdatedAt: now}); err != nil { // of another name
 					t.Fatal(err)
@@ -91,7 +101,7 @@ func TestFollow(t *testing.T) {
 					for range 3 {
 						ticks <- now
 					}
-					db.now.Store(false)
+					db.set(false)
 					want = append([]string{"not now", "<nil>"}, want...)
 				}
 				ticks <- now
