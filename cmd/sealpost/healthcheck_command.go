@@ -2,8 +2,10 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -50,11 +52,15 @@ func (c healthcheckCommand) Run(p *process) error {
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
-	if err := answer.Body.Close(); err != nil {
-		return fmt.Errorf("healthcheck: %w", err)
-	}
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("healthcheck: %s%s: %s", address, path, answer.Status)
+		var state struct {
+			Status string `json:"status"`
+		}
+		if json.NewDecoder(io.LimitReader(answer.Body, 1<<10)).Decode(&state) != nil {
+			state.Status = "it is no server of this kind" // whoever listens there
+		}
+		return fmt.Errorf("healthcheck: %s%s: %s: %s", address, path, answer.Status, printable(state.Status))
 	}
 	fmt.Fprintln(p.stdout, "ok")
 	return nil

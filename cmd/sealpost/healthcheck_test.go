@@ -11,12 +11,13 @@ import (
 // TestHealthcheck asks a server by each of its listeners, and one whose
 // database is gone.
 func TestHealthcheck(t *testing.T) {
-	check := func(t *testing.T, want int, args ...string) {
+	check := func(t *testing.T, want int, args ...string) (said string) {
 		t.Helper()
 		var out, log strings.Builder
 		if code := run(t.Context(), append([]string{"healthcheck"}, args...), nil, strings.NewReader(""), &out, &log); code != want {
 			t.Errorf("sealpost healthcheck %v: %d, want %d: %s", args, code, want, log.String())
 		}
+		return log.String()
 	}
 	serving := func(t *testing.T, s Settings) (in *instance, port func(i int) string) {
 		t.Helper()
@@ -42,7 +43,9 @@ func TestHealthcheck(t *testing.T) {
 			t.Fatal(err)
 		}
 		check(t, exitOK, "--set", "admin_listen=127.0.0.1:"+port(1))
-		check(t, exitFailed, "--ready", "--set", "admin_listen=127.0.0.1:"+port(1))
+		if said := check(t, exitFailed, "--ready", "--set", "admin_listen=127.0.0.1:"+port(1)); !strings.HasSuffix(said, "/readyz: 503 Service Unavailable: database unreachable\n") {
+			t.Errorf("it says %q", said)
+		}
 	})
 	t.Run("public listener", func(t *testing.T) {
 		s := settingsOf(t, "sqlite")

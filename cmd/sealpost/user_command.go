@@ -162,7 +162,8 @@ func (c userAdd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	return c.withNewStore(p, func(_ Settings, db store) error {
+	return c.withNewStore(p, func(s Settings, db store) error {
+		s.warnShutOut(p, addr)
 		err := db.AddUser(p.ctx, invited(addr, c.Name, c.Group, p.now()))
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf("user %s exists already; see: sealpost user show %s", c.Email, c.Email)
@@ -172,6 +173,13 @@ func (c userAdd) Run(p *process) error {
 		}
 		return c.again(p, db, addr.Key)
 	})
+}
+
+// warnShutOut says of an address that an invitation does not let it in.
+func (s *Settings) warnShutOut(p *process, addr login.Address) {
+	if !login.Allowed(addr.Key, s.Login.Allow, s.Login.Deny) {
+		fmt.Fprintf(p.stderr, "%s may not sign in all the same: see login.allow and login.deny\n", addr.Delivery)
+	}
 }
 
 // invited is a person who has not signed in yet.
@@ -216,9 +224,10 @@ func (c userInvite) Run(p *process) error {
 	if wrong != nil {
 		return wrong
 	}
-	return c.withNewStore(p, func(_ Settings, db store) error {
+	return c.withNewStore(p, func(s Settings, db store) error {
 		all := []invitedUser{}
 		for _, addr := range addresses {
+			s.warnShutOut(p, addr)
 			err := db.AddUser(p.ctx, invited(addr, "", c.Group, p.now()))
 			if err != nil && !errors.Is(err, storage.ErrConflict) {
 				return fmt.Errorf("invite %s: %w", addr.Delivery, err)
