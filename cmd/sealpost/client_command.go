@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type clientCommand struct {
 	Add    clientAdd    `cmd:"" help:"Add an application."`
 	List   clientList   `cmd:"" help:"List all applications, those of the settings file included."`
 	Show   clientShow   `cmd:"" help:"Show one application."`
+	Set    clientSet    `cmd:"" help:"Change an application; its secret and what people allowed it stay."`
 	Remove clientRemove `cmd:"" help:"Remove an application."`
 	Rotate clientRotate `cmd:"" name:"rotate-secret" help:"Give an application a new secret; the old one ends at once."`
 	Token  clientToken  `cmd:"" name:"registration-token" help:"Make a token with which applications register themselves."`
@@ -33,6 +35,7 @@ Applications in the settings file are managed there.
   sealpost client add backend --config sealpost.yaml --grant client_credentials --jwks-file keys.json
   sealpost client list --config sealpost.yaml --json
   sealpost client show grafana --config sealpost.yaml
+  sealpost client set grafana --config sealpost.yaml --redirect-uri https://metrics.example.com/login/generic_oauth
   sealpost client rotate-secret grafana --config sealpost.yaml
   sealpost client remove grafana --config sealpost.yaml
   sealpost client registration-token --config sealpost.yaml --ttl 1h`
@@ -109,33 +112,38 @@ func (s *Settings) inDatabase(id string) error {
 	return nil
 }
 
-type clientAdd struct {
-	clientFlags
-	ID            string   `arg:"" help:"The client_id."`
-	Name          string   `help:"Name that people see. The id when left out."`
+// clientFields are what can be said of a client; nil is not said.
+type clientFields struct {
+	Name          *string  `help:"Name that people see. The id when left out."`
 	RedirectURI   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where the browser goes after the login. Repeat for several."`
 	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where the browser may go after a logout."`
-	Public        bool     `help:"No secret: an application on the device or in the browser of the person. PKCE is required."`
-	Native        bool     `help:"Runs on the device of the person: loopback http and schemes of its own are allowed."`
-	AuthMethod    string   `name:"auth-method" placeholder:"METHOD" help:"client_secret_basic, client_secret_post, private_key_jwt or none."`
 	JWKSFile      string   `name:"jwks-file" placeholder:"FILE" help:"Its public keys, a JWK Set: it proves itself with them and has no secret."`
-	JWKSURI       string   `name:"jwks-uri" placeholder:"URI" help:"Where it publishes them."`
-	Profile       string   `placeholder:"NAME" help:"openid, or fapi2 (FAPI 2.0 Security Profile)."`
+	JWKSURI       *string  `name:"jwks-uri" placeholder:"URI" help:"Where it publishes them."`
+	Profile       *string  `placeholder:"NAME" help:"openid, or fapi2 (FAPI 2.0 Security Profile)."`
 	Grant         []string `placeholder:"GRANT" help:"Grant types, such as client_credentials. Codes and refresh tokens when left out."`
 	ResponseType  []string `name:"response-type" sep:"none" placeholder:"TYPE" help:"Response types. code when left out."`
-	Scope         string   `placeholder:"SCOPES" help:"What it may ask for, separated by spaces. The standard scopes when left out."`
-	Alg           string   `name:"id-token-alg" placeholder:"ALG" help:"RS256, ES256, PS256 or EdDSA."`
-	Consent       string   `placeholder:"MODE" help:"skip or ask."`
-	RequirePKCE   bool     `name:"require-pkce" help:"Refuse requests without PKCE."`
-	RequirePAR    bool     `name:"require-par" help:"Refuse requests that were not pushed."`
-	DPoP          bool     `name:"dpop" help:"Bind its access tokens to a key of its own (DPoP)."`
-	IDTokenClaims bool     `name:"id-token-claims" default:"true" negatable:"" help:"Put the claims of the scopes into the ID token, too."`
-	Backchannel   string   `name:"backchannel-logout-uri" placeholder:"URI" help:"Where it hears from the server that somebody signed out."`
-	Frontchannel  string   `name:"frontchannel-logout-uri" placeholder:"URI" help:"The same, in a frame of the browser."`
-	LogoURI       string   `name:"logo-uri" placeholder:"URI"`
-	ClientURI     string   `name:"client-uri" placeholder:"URI"`
+	Scope         *string  `placeholder:"SCOPES" help:"What it may ask for, separated by spaces. The standard scopes when left out."`
+	Alg           *string  `name:"id-token-alg" placeholder:"ALG" help:"RS256, ES256, PS256 or EdDSA."`
+	Consent       *string  `placeholder:"MODE" help:"skip or ask."`
+	RequirePKCE   *bool    `name:"require-pkce" negatable:"" help:"Refuse requests without PKCE."`
+	RequirePAR    *bool    `name:"require-par" negatable:"" help:"Refuse requests that were not pushed."`
+	DPoP          *bool    `name:"dpop" negatable:"" help:"Bind its access tokens to a key of its own (DPoP)."`
+	IDTokenClaims *bool    `name:"id-token-claims" negatable:"" help:"Put the claims of the scopes into the ID token, too. So it is when left out."`
+	Backchannel   *string  `name:"backchannel-logout-uri" placeholder:"URI" help:"Where it hears from the server that somebody signed out."`
+	Frontchannel  *string  `name:"frontchannel-logout-uri" placeholder:"URI" help:"The same, in a frame of the browser."`
+	LogoURI       *string  `name:"logo-uri" placeholder:"URI"`
+	ClientURI     *string  `name:"client-uri" placeholder:"URI"`
 	Allow         []string `placeholder:"PATTERN" help:"Only these addresses, such as *@example.com."`
 	Group         []string `placeholder:"GROUP" help:"Only members of one of these groups."`
+}
+
+type clientAdd struct {
+	clientFlags
+	clientFields
+	ID         string `arg:"" help:"The client_id."`
+	Public     bool   `help:"No secret: an application on the device or in the browser of the person. PKCE is required."`
+	Native     bool   `help:"Runs on the device of the person: loopback http and schemes of its own are allowed."`
+	AuthMethod string `name:"auth-method" placeholder:"METHOD" help:"client_secret_basic, client_secret_post, private_key_jwt or none."`
 }
 
 // Run adds the client and prints its secret, this once.
@@ -153,7 +161,7 @@ func (c clientAdd) Run(p *process) error {
 			secret = keys.Token() // base64url: RFC 3986 unreserved, so no client has to escape it (RFC 6749 §2.3.1)
 			client.SecretSHA256 = hashClientSecret(secret)
 		}
-		if wrong := append(c.contradictions(), checkClient(client, s.loopbackIssuer())...); len(wrong) > 0 {
+		if wrong := append(append(c.contradictions(), c.misread()...), checkClient(client, s.loopbackIssuer())...); len(wrong) > 0 {
 			return usageError{errors.Join(wrong...)}
 		}
 		client = client.WithDefaults()
@@ -170,47 +178,73 @@ func (c clientAdd) Run(p *process) error {
 
 // client is what the flags say.
 func (c clientAdd) client(now time.Time) (storage.Client, error) {
-	client := storage.Client{
-		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURI, PostLogoutRedirectURIs: c.PostLogoutURI,
-		TokenEndpointAuthMethod: c.AuthMethod, JWKSURI: c.JWKSURI, Profile: c.Profile,
-		GrantTypes: c.Grant, ResponseTypes: c.ResponseType, Scope: c.Scope, IDTokenSigningAlg: c.Alg, Consent: c.Consent,
-		RequirePAR: c.RequirePAR, DPoPBound: c.DPoP, BackchannelLogoutURI: c.Backchannel, FrontchannelLogoutURI: c.Frontchannel,
-		LogoURI: c.LogoURI, ClientURI: c.ClientURI, Allow: c.Allow, Groups: c.Group,
-		CreatedAt: now, UpdatedAt: now,
-	}
-	if !c.IDTokenClaims {
-		client.IDTokenClaims = new(bool)
-	}
-	if c.RequirePKCE {
-		client.RequirePKCE = "always"
+	client := storage.Client{ID: c.ID, TokenEndpointAuthMethod: c.AuthMethod, CreatedAt: now, UpdatedAt: now}
+	if c.Public {
+		client.TokenEndpointAuthMethod = cmp.Or(c.AuthMethod, "none")
 	}
 	if c.Native {
 		client.ApplicationType = "native"
 	}
-	if c.JWKSFile == "" {
-		return client, nil
-	}
-	set, err := os.ReadFile(c.JWKSFile)
-	if err != nil {
-		return client, usageError{fmt.Errorf("--jwks-file: %q: cannot be read: %w", c.JWKSFile, errors.Unwrap(err))}
-	}
-	if !json.Valid(set) {
-		return client, usageError{fmt.Errorf("--jwks-file: %q: is no JSON", c.JWKSFile)}
-	}
-	client.JWKS = set
-	return client, nil
+	return client, c.over(&client)
 }
 
-// contradictions are flags that do not go together, and lists that are written
-// like those of other flags.
+// over puts what was said in the place of what a client has.
+func (f clientFields) over(c *storage.Client) error {
+	for to, said := range map[*string]*string{
+		&c.Name: f.Name, &c.JWKSURI: f.JWKSURI, &c.Profile: f.Profile, &c.Scope: f.Scope, &c.IDTokenSigningAlg: f.Alg, &c.Consent: f.Consent,
+		&c.BackchannelLogoutURI: f.Backchannel, &c.FrontchannelLogoutURI: f.Frontchannel, &c.LogoURI: f.LogoURI, &c.ClientURI: f.ClientURI,
+	} {
+		if said != nil {
+			*to = *said
+		}
+	}
+	for to, said := range map[*[]string][]string{
+		&c.RedirectURIs: f.RedirectURI, &c.PostLogoutRedirectURIs: f.PostLogoutURI, &c.GrantTypes: f.Grant, &c.ResponseTypes: f.ResponseType,
+		&c.Allow: f.Allow, &c.Groups: f.Group,
+	} {
+		if said != nil {
+			*to = slices.DeleteFunc(slices.Clone(said), func(v string) bool { return v == "" })
+		}
+	}
+	for to, said := range map[*bool]*bool{&c.RequirePAR: f.RequirePAR, &c.DPoPBound: f.DPoP} {
+		if said != nil {
+			*to = *said
+		}
+	}
+	if f.IDTokenClaims != nil {
+		c.IDTokenClaims = f.IDTokenClaims
+	}
+	if f.RequirePKCE != nil {
+		c.RequirePKCE = map[bool]string{true: "always"}[*f.RequirePKCE]
+	}
+	if f.JWKSFile == "" {
+		return nil
+	}
+	set, err := os.ReadFile(f.JWKSFile)
+	if err != nil {
+		return usageError{fmt.Errorf("--jwks-file: %q: cannot be read: %w", f.JWKSFile, errors.Unwrap(err))}
+	}
+	if !json.Valid(set) {
+		return usageError{fmt.Errorf("--jwks-file: %q: is no JSON", f.JWKSFile)}
+	}
+	c.JWKS = set
+	return nil
+}
+
+// contradictions are flags that do not go together.
 func (c clientAdd) contradictions() (wrong problems) {
-	if c.Public && (c.JWKSFile != "" || c.JWKSURI != "" || c.AuthMethod != "" && c.AuthMethod != "none") {
+	if c.Public && (c.JWKSFile != "" || c.JWKSURI != nil || c.AuthMethod != "" && c.AuthMethod != "none") {
 		wrong = append(wrong, errors.New("--public: such a client proves itself with nothing; leave out --jwks-file, --jwks-uri and --auth-method"))
 	}
-	if strings.Contains(c.Scope, ",") {
-		wrong.add("--scope", c.Scope, "separate scopes by spaces")
+	return wrong
+}
+
+// misread are lists that are written like those of other flags.
+func (f clientFields) misread() (wrong problems) {
+	if f.Scope != nil && strings.Contains(*f.Scope, ",") {
+		wrong.add("--scope", *f.Scope, "separate scopes by spaces")
 	}
-	for _, uri := range slices.Concat(c.RedirectURI, c.PostLogoutURI) {
+	for _, uri := range slices.Concat(f.RedirectURI, f.PostLogoutURI) {
 		if _, next, ok := strings.Cut(uri, ","); ok && strings.Contains(next, "://") {
 			wrong.add("--redirect-uri", uri, "repeat the flag for several")
 		}
@@ -223,7 +257,7 @@ func (c clientAdd) hasSecret() bool {
 	if c.AuthMethod != "" {
 		return !c.Public && strings.HasPrefix(c.AuthMethod, "client_secret_")
 	}
-	return !c.Public && c.JWKSFile == "" && c.JWKSURI == ""
+	return !c.Public && c.JWKSFile == "" && c.JWKSURI == nil
 }
 
 // printSecret prints a client with its new secret, which is shown nowhere again.
@@ -318,6 +352,54 @@ func (s *Settings) unknownClient(p *process, db store, id string, err error) err
 		ids = append(ids, c.ID)
 	}
 	return fmt.Errorf("there is no client %q%s; see: sealpost client list", id, suggest(id, ids))
+}
+
+type clientSet struct {
+	clientFlags
+	clientFields
+	ID string `arg:"" help:"The client_id."`
+}
+
+// Help is shown by sealpost client set --help.
+func (clientSet) Help() string {
+	return `What is given takes the place of what there is, a list as a whole; the rest stays. An empty value takes it away. How the
+application proves itself stays, too: for that, add another one, or give it a new secret.
+
+  sealpost client set grafana --config sealpost.yaml --redirect-uri https://metrics.example.com/login/generic_oauth
+  sealpost client set grafana --config sealpost.yaml --group staff --group admins --logo-uri=`
+}
+
+// Run changes a client.
+func (c clientSet) Run(p *process) error {
+	return c.withStore(p, func(s Settings, db store) error {
+		if err := s.inDatabase(c.ID); err != nil {
+			return err
+		}
+		seen, err := db.Client(p.ctx, c.ID)
+		if err != nil {
+			return s.unknownClient(p, db, c.ID, err)
+		}
+		client := seen
+		if err := c.over(&client); err != nil {
+			return err
+		}
+		if client.SubjectType == "pairwise" && c.RedirectURI != nil { // OIDC Core §8.1
+			return usageError{fmt.Errorf("client %q is pairwise: with other redirect URIs its people may be others; add another one", c.ID)}
+		}
+		if wrong := append(c.misread(), checkClient(client, s.loopbackIssuer())...); len(wrong) > 0 {
+			return usageError{errors.Join(wrong...)}
+		}
+		client = client.WithDefaults()
+		client.UpdatedAt = p.now()
+		err = db.SaveClient(p.ctx, client, seen)
+		if errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("client %q was changed just now; run it again", c.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("save client: %w", err)
+		}
+		return c.printJSON(p, listedClient{Client: client, Source: "database"})
+	})
 }
 
 type clientRemove struct {

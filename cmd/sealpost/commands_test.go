@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -9,8 +10,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sealpost/sealpost/storage"
 )
 
 // TestCommandsOfThePages holds the shell blocks of README.md and docs to a
@@ -98,6 +102,27 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		var stderr bytes.Buffer
 		code := run(t.Context(), strings.Fields(line), environ, strings.NewReader(""), full, &stderr)
 		if code != exitFailed || !strings.Contains(stderr.String(), "no space left on device") || strings.Contains(stderr.String(), "shown this once") {
+			t.Errorf("%s: code %d, %s", line, code, &stderr)
+		}
+	}
+}
+
+// OIDC Core §8.1: with other redirect URIs a pairwise client may be of another
+// sector, to which everybody is somebody else.
+func TestPairwiseClientStaysWhereItIs(t *testing.T) {
+	s := settingsOf(t, "sqlite")
+	db, err := openMigrated(t.Context(), &s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	c := storage.Client{ID: "pair", SubjectType: "pairwise", RedirectURIs: []string{"https://pair.example.com/cb"}, CreatedAt: time.Now(), UpdatedAt: time.Now()}.WithDefaults()
+	if err := db.AddClient(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]int{"client set pair --redirect-uri https://other.example.com/cb": exitUsage, "client set pair --name Pair": exitOK} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), strings.Fields(line), []string{"SEALPOST_DATABASE=" + string(s.Database)}, strings.NewReader(""), io.Discard, &stderr); code != want {
 			t.Errorf("%s: code %d, %s", line, code, &stderr)
 		}
 	}
