@@ -335,11 +335,15 @@ func TestStrangerWithADevice(t *testing.T) {
 // client.
 func TestNativeClientAsksEachTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, changed("cli", func(c *storage.Client) { c.Consent = "ask" }))
+	w := newWorld(t, changed("cli", func(c *storage.Client) { c.Consent, c.RegistrationTokenSHA256 = "ask", hexSHA256("registration") }))
 	b := w.signedIn("ada@example.com")
 	for _, uri := range []string{"http://127.0.0.1:1111/cb", "http://127.0.0.1:1111/cb", "http://127.0.0.1:2222/cb", "com.example.cli:/cb"} {
 		b.authorize("cli", "redirect_uri", uri, "prompt", "none").isError("consent_required")
-		b.submit(b.authorize("cli", "redirect_uri", uri), "consent-allow").code()
+		w.granted(w.redeem("cli", b.submit(b.authorize("cli", "redirect_uri", uri), "consent-allow").code(), "redirect_uri", uri))
+	}
+	given, err := w.engine.Consent(t.Context(), b.login().User.ID, "cli")
+	if err != nil || !slices.Equal(given.Scopes, []string{"at: this device", "email", "openid"}) {
+		t.Errorf("what was allowed grows: %q, %v", given.Scopes, err)
 	}
 }
 

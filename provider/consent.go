@@ -25,7 +25,7 @@ func (p *Provider) needsConsent(ctx context.Context, q request, c storage.Client
 		return false, nil
 	}
 	// Any app on the device may say that it is this client (RFC 8252 §8.6).
-	if c.WithDefaults().Public() && onDevice(q.RedirectURI) {
+	if c.ApplicationType == "native" && c.Public() && onDevice(q.RedirectURI) {
 		return true, nil
 	}
 	given, err := p.cfg.Store.Consent(ctx, u.ID, c.ID)
@@ -50,10 +50,19 @@ func wanted(c storage.Client, redirectURI string, scopes []string, claims string
 		list = append(list, resourcePrefix+r)
 	}
 	if registeredItself(c) {
-		list = append(list, storage.AllowedAt+cmp.Or(originOf(redirectURI), redirectURI))
+		list = append(list, storage.AllowedAt+placeName(redirectURI))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// placeName is the origin of a redirect URI. Apps on the device, whose ports come
+// and go, are all in one place.
+func placeName(redirectURI string) string {
+	if onDevice(redirectURI) {
+		return "this device"
+	}
+	return cmp.Or(originOf(redirectURI), redirectURI)
 }
 
 // shown are the scopes, and those in whose words the claims parameter asks. A
