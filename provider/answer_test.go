@@ -213,7 +213,7 @@ func (w *world) checkBrowserAnswer(a answer) {
 	if a.status != http.StatusSeeOther || a.body != "" {
 		w.Errorf("RFC 9700 §4.12: %s: a redirect is 303 and has no body", a)
 	}
-	ours := strings.HasPrefix(location, "/login?") || strings.HasPrefix(location, w.provider.cfg.Issuer+"/")
+	ours := strings.HasPrefix(location, "/login?") || strings.HasPrefix(location, pathResume+"?") || strings.HasPrefix(location, w.provider.cfg.Issuer+"/")
 	if !ours && !w.registered(location) {
 		w.Errorf("%s goes to an address that nobody registered: %q", a, location)
 	}

@@ -258,6 +258,10 @@ func (p *Provider) proceed(w http.ResponseWriter, r *http.Request, q request, t 
 		redirect(w, start)
 		return nil
 	}
+	if r.Method == http.MethodHead && (q.Pushed != "" || q.ResponseType != "code") { // RFC 9110 §9.2.1: nothing is used up or written
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
 	if err := p.answerPushed(r, q); err != nil {
 		return p.unavailable(w, r, q, t, err)
 	}

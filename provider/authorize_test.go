@@ -63,6 +63,13 @@ func TestHeadAuthorizeChangesNothing(t *testing.T) {
 	if a.status != http.StatusSeeOther || len(a.writes) > 0 {
 		t.Errorf("%s: %v", a, a.writes)
 	}
+	uri := w.pushed("web")
+	for _, query := range []url.Values{params("client_id", "web", "request_uri", uri), b.authorization("front", "response_type", "code id_token")} {
+		if a := b.send(b.request("HEAD", "/authorize", query)); a.status != http.StatusOK || len(a.writes) > 0 || a.header.Get("Location") != "" {
+			t.Errorf("%s: %v", a, a.writes)
+		}
+	}
+	b.get("/authorize", "client_id", "web", "request_uri", uri).code()
 }
 
 // RFC 9700 §4.11: until client and redirect URI are proven, an error is a page.

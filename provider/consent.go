@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/sealpost/sealpost/storage"
@@ -100,6 +101,10 @@ func (p *Provider) askConsent(w http.ResponseWriter, r *http.Request, q request,
 	handle, err := p.seal(q)
 	if err != nil {
 		return err
+	}
+	if q.Pushed != "" && r.URL.Path != pathResume { // the address of the page outlives that of the request
+		redirect(w, pathResume+"?"+url.Values{"request": {handle}}.Encode())
+		return nil
 	}
 	p.cfg.Templates.Render(w, r, http.StatusOK, templates.Consent{
 		Client: display(t.client, q.RedirectURI), Request: handle, Email: login.User.Email, Scopes: shown(q.Scopes, q.Claims), Resources: q.Resources, Token: p.formToken("consent", handle, login),

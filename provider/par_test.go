@@ -55,6 +55,18 @@ func TestPushedRequest(t *testing.T) {
 			t.Errorf("state %q", got.Get("state"))
 		}
 	})
+	w.run("a page that asks is good for longer", func(t *testing.T) {
+		uri := w.pushed("ask")
+		a := b.get("/authorize", "client_id", "ask", "request_uri", uri)
+		to := a.header.Get("Location")
+		if a.status != http.StatusSeeOther || !strings.HasPrefix(to, "/authorize/resume?") {
+			t.Fatalf("%s", a)
+		}
+		for range 2 { // in another language, say
+			w.clock.pass(parTTL)
+			b.get(to).isPage(200, "consent", "")
+		}
+	})
 	w.run("it is good for a minute", func(t *testing.T) {
 		uri := w.pushed("web")
 		w.clock.pass(parTTL - time.Microsecond)
