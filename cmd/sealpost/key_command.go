@@ -112,14 +112,18 @@ func (c keyRotate) Run(p *process) error {
 		if err != nil {
 			return err
 		}
-		var made []keys.Info
+		var next []keys.Info
+		began := p.now().Truncate(time.Microsecond) // as it is kept
 		for _, alg := range algorithms {
 			k, err := ring.Rotate(p.ctx, alg, c.Now)
 			if err != nil {
 				return err
 			}
-			made = append(made, k)
+			if k.CreatedAt.Before(began) {
+				fmt.Fprintf(p.stderr, "%s has its next key already; none was made\n", alg)
+			}
+			next = append(next, k)
 		}
-		return c.print(p, made)
+		return c.print(p, next)
 	})
 }
