@@ -167,7 +167,7 @@ func (c clientAdd) Run(p *process) error {
 		client = client.WithDefaults()
 		err = db.AddClient(p.ctx, client)
 		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("client %q exists already; remove it first, or choose another id", c.ID)
+			return fmt.Errorf("client %q exists already; change it with: sealpost client set %[1]s, or choose another id", c.ID)
 		}
 		if err != nil {
 			return fmt.Errorf("add client: %w", err)
@@ -185,7 +185,8 @@ func (c clientAdd) client(now time.Time) (storage.Client, error) {
 	if c.Native {
 		client.ApplicationType = "native"
 	}
-	return client, c.over(&client)
+	err := c.over(&client)
+	return client, err
 }
 
 // over puts what was said in the place of what a client has.
