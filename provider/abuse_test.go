@@ -385,3 +385,17 @@ func TestClaimsEndWithWhatAClientMayAsk(t *testing.T) {
 		t.Errorf("the ID token tells %v", g.claims["email"])
 	}
 }
+
+// What is fetched for clients that made themselves takes no slots of the others.
+func TestStrangersHaveFetchesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	p := newWorld(t).provider
+	for _, c := range []storage.Client{{ID: "registered", RegistrationTokenSHA256: "00ff"}, {ID: "https://app.example.com/client.json"}} {
+		if p.fetcherFor(c) != p.strangers || p.clientKeys.fetcherFor(c) != p.strangers {
+			t.Errorf("%s is fetched for as a known client", c.ID)
+		}
+	}
+	if c := (storage.Client{ID: "web"}); p.fetcherFor(c) != p.fetcher || p.strangers == p.fetcher {
+		t.Error("a known client is fetched for as a stranger")
+	}
+}

@@ -262,6 +262,7 @@ func TestSecretURLsPrintWithoutPassword(t *testing.T) {
 		"sqlite:sealpost.db":             "sqlite:sealpost.db",
 		"smtp://h:25":                    "smtp://h:25",
 		"smtp://u:p%40ss@h:25":           "smtp://u:[secret]@h:25",
+		"smtp://token@h:25":              "smtp://[secret]@h:25", // half of what was meant
 		"postgres://u:p@h/db?password=p": "postgres://u:[secret]@h/db?password=secret",
 		"cloudflare:ACCOUNT:TOKEN":       "cloudflare:[secret]",
 		"cloudflare://0123456789abcdef0123456789abcdef:T/?x@y": "cloudflare://0123456789abcdef0123456789abcdef:[secret]",

@@ -383,6 +383,9 @@ func TestDoctorLooksAtTheDatabase(t *testing.T) {
 				}
 			} else {
 				look("warning database: has no schema yet | start sealpost serve, or run: sealpost migrate up")
+				s.Migrate = false // nobody would make one
+				look("failed database: has no schema yet | run: sealpost migrate up")
+				s.Migrate = true
 			}
 			db, err := openMigrated(t.Context(), &s, false)
 			if err != nil {
