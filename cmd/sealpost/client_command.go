@@ -373,34 +373,49 @@ application proves itself stays, too: for that, add another one, or give it a ne
 // Run changes a client.
 func (c clientSet) Run(p *process) error {
 	return c.withStore(p, func(s Settings, db store) error {
-		if err := s.inDatabase(c.ID); err != nil {
-			return err
-		}
-		seen, err := db.Client(p.ctx, c.ID)
+		client, err := s.changeClient(p, db, c.ID, func(client *storage.Client) error {
+			if err := c.over(client); err != nil {
+				return err
+			}
+			if client.SubjectType == "pairwise" && c.RedirectURI != nil { // OIDC Core §8.1
+				return usageError{fmt.Errorf("client %q is pairwise: with other redirect URIs its people may be others; add another one", c.ID)}
+			}
+			if wrong := append(c.misread(), checkClient(*client, s.loopbackIssuer())...); len(wrong) > 0 {
+				return usageError{errors.Join(wrong...)}
+			}
+			return nil
+		})
 		if err != nil {
-			return s.unknownClient(p, db, c.ID, err)
-		}
-		client := seen
-		if err := c.over(&client); err != nil {
 			return err
-		}
-		if client.SubjectType == "pairwise" && c.RedirectURI != nil { // OIDC Core §8.1
-			return usageError{fmt.Errorf("client %q is pairwise: with other redirect URIs its people may be others; add another one", c.ID)}
-		}
-		if wrong := append(c.misread(), checkClient(client, s.loopbackIssuer())...); len(wrong) > 0 {
-			return usageError{errors.Join(wrong...)}
-		}
-		client = client.WithDefaults()
-		client.UpdatedAt = p.now()
-		err = db.SaveClient(p.ctx, client, seen)
-		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("client %q was changed just now; run it again", c.ID)
-		}
-		if err != nil {
-			return fmt.Errorf("save client: %w", err)
 		}
 		return c.printJSON(p, listedClient{Client: client, Source: "database"})
 	})
+}
+
+// changeClient changes a client of the database, unless somebody else does
+// meanwhile.
+func (s *Settings) changeClient(p *process, db store, id string, change func(c *storage.Client) error) (storage.Client, error) {
+	if err := s.inDatabase(id); err != nil {
+		return storage.Client{}, err
+	}
+	seen, err := db.Client(p.ctx, id)
+	if err != nil {
+		return storage.Client{}, s.unknownClient(p, db, id, err)
+	}
+	client := seen.WithDefaults()
+	if err := change(&client); err != nil {
+		return storage.Client{}, err
+	}
+	client = client.WithDefaults()
+	client.UpdatedAt = p.now()
+	err = db.SaveClient(p.ctx, client, seen)
+	if errors.Is(err, storage.ErrConflict) {
+		return storage.Client{}, fmt.Errorf("client %q was changed just now; run it again", id)
+	}
+	if err != nil {
+		return storage.Client{}, fmt.Errorf("save client: %w", err)
+	}
+	return client, nil
 }
 
 type clientRemove struct {
@@ -433,28 +448,19 @@ type clientRotate struct {
 // Run replaces the secret of a client.
 func (c clientRotate) Run(p *process) error {
 	return c.withStore(p, func(s Settings, db store) error {
-		if err := s.inDatabase(c.ID); err != nil {
-			return err
-		}
-		seen, err := db.Client(p.ctx, c.ID)
-		if err != nil {
-			return s.unknownClient(p, db, c.ID, err)
-		}
-		client := seen.WithDefaults()
-		switch {
-		case client.Public():
-			return usageError{fmt.Errorf("client %q is public: it has no secret", c.ID)}
-		case client.SecretSHA256 == "":
-			return usageError{fmt.Errorf("client %q proves itself with keys: it has no secret", c.ID)}
-		}
 		secret := keys.Token()
-		client.SecretSHA256, client.UpdatedAt = hashClientSecret(secret), p.now()
-		err = db.SaveClient(p.ctx, client, seen)
-		if errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("client %q was changed just now; run it again", c.ID)
-		}
+		client, err := s.changeClient(p, db, c.ID, func(client *storage.Client) error {
+			switch {
+			case client.Public():
+				return usageError{fmt.Errorf("client %q is public: it has no secret", c.ID)}
+			case client.SecretSHA256 == "":
+				return usageError{fmt.Errorf("client %q proves itself with keys: it has no secret", c.ID)}
+			}
+			client.SecretSHA256 = hashClientSecret(secret)
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("save client: %w", err)
+			return err
 		}
 		return c.printSecret(p, listedClient{client, "database", secret})
 	})
